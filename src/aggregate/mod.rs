@@ -1,0 +1,1 @@
+//! Floor 6: the fold: journal records become series and good/total counts.

@@ -1,0 +1,1 @@
+//! Floor 8: budgets, burn rates, alert states, routing, silences, explanation.

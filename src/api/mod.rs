@@ -1,0 +1,1 @@
+//! Floor 9: HTTP: JSON API, metrics and page; the only place that knows our own JSON.

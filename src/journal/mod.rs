@@ -1,0 +1,1 @@
+//! Floor 4: the durable, replayable lanes; knows nothing of what is in a record.

@@ -1,0 +1,282 @@
+//! What a probe run found out.
+//!
+//! Made by `probe/`, carried as OTLP spans (`wire::probe_spans`), folded by `aggregate/`. All
+//! durations are integer nanoseconds of the monotonic clock.
+
+use super::labels::Labels;
+use crate::base::clock::UnixNanos;
+
+/// The 16 random bytes that identify a run; also its trace id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+pub struct RunId(pub [u8; 16]);
+
+/// One run of a probe, or a slot of its schedule in which there was none.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ProbeRun {
+    /// The probe's name.
+    pub probe: String,
+    /// The probe's own labels.
+    pub labels: Labels,
+    /// This run's identity and trace id.
+    pub id: RunId,
+    /// When the schedule wanted it to start.
+    pub intended_start: UnixNanos,
+    /// How much later it did start.
+    pub lateness_ns: u64,
+    /// From the actual start to the end.
+    pub duration_ns: u64,
+    /// The measured value: for a message step the time from send to match, otherwise the whole
+    /// run. Absent when there is none (the run failed before).
+    pub latency_ns: Option<u64>,
+    /// How far the value may be too large through our own doing: start lateness does not count,
+    /// stalls of the probe runtime and run-queue delay do.
+    pub uncertainty_ns: u64,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// The steps in the order in which they ran.
+    pub steps: Vec<StepResult>,
+}
+
+/// What came of a slot of the schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Outcome {
+    /// All steps and checks passed.
+    #[default]
+    Success,
+    /// A step or check failed.
+    Failure,
+    /// The deadline passed.
+    Timeout,
+    /// Not run because the run before was still going: bad.
+    Overlapped,
+    /// Not run because we were stopped, suspended or overloaded: neither good nor bad.
+    Missed,
+}
+
+/// Why a run failed: a reason from a closed set (it is a metric label) and words for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The class.
+    pub reason: FailureReason,
+    /// What exactly, with the target's own words where it said any.
+    pub message: String,
+}
+
+/// The closed set of reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureReason {
+    /// The name did not resolve.
+    Resolve,
+    /// No TCP connection.
+    Connect,
+    /// The TLS handshake failed.
+    Tls,
+    /// The HTTP request or WebSocket upgrade failed on the wire.
+    Protocol,
+    /// An unexpected status.
+    Status,
+    /// A check on headers, body or message did not hold.
+    Check,
+    /// The expected message did not come within its budget, and not until the deadline either.
+    Lost,
+    /// The expected message came, but after its budget.
+    Late,
+    /// The peer closed the connection.
+    Closed,
+    /// The deadline of the run passed.
+    Timeout,
+    /// Our own machine's fault: no file descriptors, no ports, no permission. Never the target's.
+    Local,
+    /// The run before was still going.
+    Overlapped,
+    /// We did not run.
+    Missed,
+}
+
+/// One step of a run.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct StepResult {
+    /// Its name: `as:` of the definition, or its place, `1`.
+    pub name: String,
+    /// `http`, `websocket`, `sse` or `expect`.
+    pub protocol: String,
+    /// Where to: URL without credentials and query.
+    pub target: String,
+    /// From the run's actual start to the step's.
+    pub offset_ns: u64,
+    /// How long it took.
+    pub duration_ns: u64,
+    /// Phases that were reached, in order; they do not overlap.
+    pub phases: Vec<PhaseTiming>,
+    /// Checks that were made.
+    pub checks: Vec<CheckResult>,
+    /// For message steps, from send to match.
+    pub message_latency_ns: Option<u64>,
+    /// HTTP status, when there was an answer.
+    pub status: Option<u16>,
+    /// Why the step failed.
+    pub failure: Option<Failure>,
+    /// The span id under which the target saw this step.
+    pub span_id: [u8; 8],
+}
+
+/// The parts of talking to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    /// Name to addresses.
+    Resolve,
+    /// TCP connection.
+    Connect,
+    /// TLS handshake.
+    Tls,
+    /// WebSocket upgrade.
+    Upgrade,
+    /// Writing the request.
+    Send,
+    /// From the request written to the first byte of the answer.
+    Wait,
+    /// From the first byte to the last.
+    Receive,
+    /// SSE: from the response headers to the first event.
+    FirstEvent,
+    /// From the message sent (or the stream open) to the matching message.
+    Message,
+    /// Closing handshake.
+    Close,
+}
+
+/// When a phase began and how long it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PhaseTiming {
+    /// Which.
+    pub phase: Phase,
+    /// From the run's actual start.
+    pub offset_ns: u64,
+    /// Its length.
+    pub duration_ns: u64,
+}
+
+/// An assertion and whether it held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckResult {
+    /// What was asserted: `status is 200`.
+    pub name: String,
+    /// Whether it held.
+    pub passed: bool,
+    /// What was found instead, cut to 200 characters.
+    pub found: Option<String>,
+}
+
+/// Links each variant with its name in metrics, spans and JSON.
+macro_rules! names {
+    ($type:ident { $($variant:ident = $name:literal),+ $(,)? }) => {
+        impl $type {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name in metrics, spans and JSON.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// The value of that name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+pub(crate) use names;
+
+names!(Outcome {
+    Success = "success",
+    Failure = "failure",
+    Timeout = "timeout",
+    Overlapped = "overlapped",
+    Missed = "missed",
+});
+names!(FailureReason {
+    Resolve = "resolve",
+    Connect = "connect",
+    Tls = "tls",
+    Protocol = "protocol",
+    Status = "status",
+    Check = "check",
+    Lost = "lost",
+    Late = "late",
+    Closed = "closed",
+    Timeout = "timeout",
+    Local = "local",
+    Overlapped = "overlapped",
+    Missed = "missed",
+});
+names!(Phase {
+    Resolve = "resolve",
+    Connect = "connect",
+    Tls = "tls",
+    Upgrade = "upgrade",
+    Send = "send",
+    Wait = "wait",
+    Receive = "receive",
+    FirstEvent = "first_event",
+    Message = "message",
+    Close = "close",
+});
+
+impl RunId {
+    /// 32 lower-case hex digits, as in traceparent.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl std::fmt::Debug for RunId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.to_hex())
+    }
+}
+
+impl ProbeRun {
+    /// The actual start.
+    #[must_use]
+    pub fn started(&self) -> UnixNanos {
+        UnixNanos(self.intended_start.0.saturating_add(self.lateness_ns))
+    }
+
+    /// The end.
+    #[must_use]
+    pub fn ended(&self) -> UnixNanos {
+        UnixNanos(self.started().0.saturating_add(self.duration_ns))
+    }
+
+    /// Whether the slot counts as a success.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        self.outcome == Outcome::Success
+    }
+
+    /// Whether the fault is our own machine's, so that the run says nothing about the target.
+    #[must_use]
+    pub fn is_local_fault(&self) -> bool {
+        self.outcome == Outcome::Missed
+            || self.failure.as_ref().is_some_and(|f| f.reason == FailureReason::Local)
+    }
+
+    /// The summed length of a phase over all steps; absent when no step reached it.
+    #[must_use]
+    pub fn phase_ns(&self, phase: Phase) -> Option<u64> {
+        let mut lengths = self
+            .steps
+            .iter()
+            .flat_map(|step| &step.phases)
+            .filter(|timing| timing.phase == phase)
+            .map(|timing| timing.duration_ns)
+            .peekable();
+        lengths.peek().is_some().then(|| lengths.sum())
+    }
+}

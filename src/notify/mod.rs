@@ -1,0 +1,1 @@
+//! Floor 4: delivers notifications to receivers; knows nothing of why an alert fired.

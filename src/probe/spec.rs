@@ -1,0 +1,251 @@
+//! What a probe does: the definition that `config/` makes from `probes/*.yaml`.
+//!
+//! Texts may hold templates, `${run.id}` and captured `${step.name}` values, filled in at each run
+//! (`template`). Everything else is resolved: durations, regular expressions, JSON.
+
+use crate::base::secret::Secret;
+use crate::model::labels::Labels;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A probe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeSpec {
+    /// Unique; the label `probe`.
+    pub name: String,
+    /// When it runs.
+    pub cadence: Cadence,
+    /// The deadline of a whole run.
+    pub timeout: Duration,
+    /// Whether a run may start while the one before is still going.
+    pub overlap: bool,
+    /// Labels of all its series.
+    pub labels: Labels,
+    /// What it does, in order. Streams that steps open stay open to the end of the run.
+    pub steps: Vec<Step>,
+    /// Steps that run at the end, whatever happened, within their own `CLEANUP_TIMEOUT`.
+    pub cleanup: Vec<Step>,
+}
+
+/// When a probe runs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cadence {
+    /// At start + k × interval, from an offset that the name's hash decides.
+    Every(Duration),
+    /// By a cron expression.
+    Cron {
+        /// Five or six fields, Sunday 0 or 7, as the user wrote it.
+        expression: String,
+        /// In this zone.
+        zone: chrono_tz::Tz,
+    },
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// `as:`, by which later steps refer to it; otherwise its place, from `1`.
+    pub name: String,
+    /// What it does.
+    pub action: Action,
+    /// Values that later steps may use as `${name}`: variable name and JSON pointer into the
+    /// response body or the matched message.
+    pub capture: Vec<(String, String)>,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// One request and its answer.
+    Http(HttpStep),
+    /// Opens a WebSocket; may send, may expect.
+    WebSocket(WebSocketStep),
+    /// Opens an event stream; may expect.
+    Sse(SseStep),
+    /// Waits for a message on a stream that an earlier step opened.
+    Expect {
+        /// The step that opened it.
+        on: String,
+        /// What to wait for.
+        expect: Expect,
+    },
+    /// Sends a message on a WebSocket that an earlier step opened.
+    Send {
+        /// The step that opened it.
+        on: String,
+        /// The text.
+        send: String,
+    },
+}
+
+/// An HTTP request and what its answer must be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpStep {
+    /// Upper case.
+    pub method: String,
+    /// Where to.
+    pub url: String,
+    /// Request headers.
+    pub headers: Vec<(String, HeaderText)>,
+    /// Request body.
+    pub body: Option<String>,
+    /// Which version to speak.
+    pub version: HttpVersion,
+    /// Statuses that pass; empty means 200–299.
+    pub status: Vec<StatusRange>,
+    /// Header checks.
+    pub header_checks: Vec<HeaderCheck>,
+    /// Body checks.
+    pub body_checks: Vec<BodyCheck>,
+    /// How many redirects to follow; none unless asked.
+    pub max_redirects: u8,
+    /// TLS of the connection.
+    pub tls: TlsOptions,
+}
+
+/// A header's value: plain or secret.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HeaderText {
+    /// May be shown.
+    Plain(String),
+    /// Contains a secret.
+    Secret(Secret),
+}
+
+/// The HTTP version of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum HttpVersion {
+    /// HTTP/2 where TLS offers it, otherwise 1.1.
+    #[default]
+    Auto,
+    /// 1.1 only.
+    Http1,
+    /// 2 only: over TLS by ALPN, in the clear with prior knowledge.
+    Http2,
+}
+
+/// Statuses from `first` to `last`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusRange {
+    /// The lowest.
+    pub first: u16,
+    /// The highest.
+    pub last: u16,
+}
+
+/// What a header must be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeaderCheck {
+    /// Lower case.
+    pub name: String,
+    /// What its value must be.
+    pub text: TextCheck,
+}
+
+/// What a text must be.
+#[derive(Clone, Debug)]
+pub enum TextCheck {
+    /// Equal, after filling in templates.
+    Equals(String),
+    /// Contains, after filling in templates.
+    Contains(String),
+    /// Matches.
+    Matches(regex::Regex),
+}
+
+/// What a body must be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BodyCheck {
+    /// Its text.
+    Text(TextCheck),
+    /// Contains this JSON (see [`Expect::json`]).
+    Json(Arc<serde_json::Value>),
+    /// Not longer than this many bytes.
+    MaxBytes(u64),
+}
+
+/// Certificates and names.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct TlsOptions {
+    /// PEM of certificate authorities to trust instead of the system's.
+    pub ca_pem: Option<Arc<str>>,
+    /// The name to verify and send as SNI, instead of the URL's host.
+    pub server_name: Option<String>,
+    /// Accept any certificate.
+    pub insecure_skip_verify: bool,
+}
+
+/// Opens a WebSocket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WebSocketStep {
+    /// `ws://` or `wss://`.
+    pub url: String,
+    /// Headers of the upgrade.
+    pub headers: Vec<(String, HeaderText)>,
+    /// Subprotocols offered.
+    pub subprotocols: Vec<String>,
+    /// A text message to send once open.
+    pub send: Option<String>,
+    /// Send a ping and wait for its pong; the round trip is the value when nothing is expected.
+    pub ping: bool,
+    /// A message to wait for.
+    pub expect: Option<Expect>,
+    /// The close code with which the server must end the stream, when it must.
+    pub close_code: Option<u16>,
+    /// TLS of the connection.
+    pub tls: TlsOptions,
+}
+
+/// Opens an event stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SseStep {
+    /// `http://` or `https://`.
+    pub url: String,
+    /// Request headers.
+    pub headers: Vec<(String, HeaderText)>,
+    /// The first event must come within this.
+    pub first_event_within: Option<Duration>,
+    /// An event to wait for.
+    pub expect: Option<Expect>,
+    /// While waiting, no gap between events may be longer.
+    pub max_gap: Option<Duration>,
+    /// TLS of the connection.
+    pub tls: TlsOptions,
+}
+
+/// A message to wait for; others are ignored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expect {
+    /// The message must be JSON and contain this: objects by key, arrays element by element,
+    /// scalars equal. Strings may hold templates.
+    pub json: Option<Arc<serde_json::Value>>,
+    /// The message's text.
+    pub text: Option<TextCheck>,
+    /// SSE: the event's type.
+    pub event: Option<String>,
+    /// The budget. Later is a failure, told apart from never.
+    pub within: Option<Duration>,
+    /// The step from whose sending the budget and the value count; its own step's unless given.
+    pub since: Option<String>,
+}
+
+impl PartialEq for TextCheck {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Equals(a), Self::Equals(b)) | (Self::Contains(a), Self::Contains(b)) => a == b,
+            (Self::Matches(a), Self::Matches(b)) => a.as_str() == b.as_str(),
+            _ => false,
+        }
+    }
+}
+
+impl HeaderText {
+    /// The text to send.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        match self {
+            Self::Plain(text) => text,
+            Self::Secret(secret) => secret.reveal(),
+        }
+    }
+}

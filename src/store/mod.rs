@@ -1,0 +1,1 @@
+//! Floor 4: series, indicator counts, evidence and checkpoints; knows nothing of OTLP, probes or YAML.
