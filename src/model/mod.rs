@@ -12,5 +12,6 @@ pub mod notification;
 pub mod objective;
 pub mod position;
 pub mod probe;
+pub mod routing;
 pub mod series;
 pub mod slot;
