@@ -65,18 +65,24 @@ impl Labels {
     /// A hash that is the same in every process and version: xxh3-128 over `name` and all pairs.
     #[must_use]
     pub fn identity(&self, name: &str) -> u128 {
-        let mut hash = Xxh3Default::new();
-        let mut part = |text: &str| {
-            hash.update(text.as_bytes());
-            hash.update(&[0xff]);
-        };
-        part(name);
-        for (label, value) in self.iter() {
-            part(label);
-            part(value);
-        }
-        hash.digest128()
+        identity_of(name, self.iter())
     }
+}
+
+/// The identity of a set that was not built: `pairs` sorted by name, none empty. Equal to
+/// [`Labels::identity`] of the same pairs; for hot paths that only look a series up.
+pub fn identity_of<'a>(name: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> u128 {
+    let mut hash = Xxh3Default::new();
+    let mut part = |text: &str| {
+        hash.update(text.as_bytes());
+        hash.update(&[0xff]);
+    };
+    part(name);
+    for (label, value) in pairs {
+        part(label);
+        part(value);
+    }
+    hash.digest128()
 }
 
 impl fmt::Display for Labels {

@@ -16,9 +16,9 @@ pub struct AttributeMatch {
 pub struct Where(pub Vec<AttributeMatch>);
 
 impl Where {
-    /// Whether `lookup` finds, for every key, one of its values.
-    pub fn matches<'a>(&self, mut lookup: impl FnMut(&str) -> Option<&'a str>) -> bool {
-        self.0.iter().all(|m| lookup(&m.key).is_some_and(|got| m.values.iter().any(|v| v == got)))
+    /// Whether, for every key, `has(key, value)` holds for one of its values.
+    pub fn matches(&self, mut has: impl FnMut(&str, &str) -> bool) -> bool {
+        self.0.iter().all(|m| m.values.iter().any(|value| has(&m.key, value)))
     }
 }
 
@@ -160,15 +160,13 @@ mod tests {
         };
         let filter = Where(vec![one("os.name", &["Android", "iOS"]), one("app", &["chat"])]);
         let item = |os: &'static str| {
-            move |key: &str| match key {
-                "os.name" => Some(os),
-                "app" => Some("chat"),
-                _ => None,
+            move |key: &str, value: &str| {
+                (key == "os.name" && value == os) || (key, value) == ("app", "chat")
             }
         };
         assert!(filter.matches(item("iOS")));
         assert!(!filter.matches(item("Linux")));
-        assert!(!filter.matches(|_| None));
-        assert!(Where::default().matches(|_| None));
+        assert!(!filter.matches(|_, _| false));
+        assert!(Where::default().matches(|_, _| false));
     }
 }

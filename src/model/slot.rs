@@ -51,36 +51,57 @@ pub fn slots_in(duration: Duration) -> u32 {
 }
 
 /// Events of one slot or window as an indicator counts them.
+///
+/// Bad events are kept, not good ones: in a ratio of two kinds of event a bad one may fall into a
+/// slot without any other, and must not be lost there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 pub struct GoodTotal {
-    /// Events within the objective.
-    pub good: u64,
+    /// Events outside the objective.
+    pub bad: u64,
     /// All events that count.
     pub total: u64,
 }
 
 impl GoodTotal {
-    /// Events outside the objective.
+    /// One event.
     #[must_use]
-    pub fn bad(self) -> u64 {
-        self.total.saturating_sub(self.good)
+    pub const fn one(good: bool) -> Self {
+        Self { bad: !good as u64, total: 1 }
+    }
+
+    /// Events within the objective.
+    #[must_use]
+    pub fn good(self) -> u64 {
+        self.total.saturating_sub(self.bad)
     }
 
     /// Share of good events, 0..=1; none when nothing counted.
     #[must_use]
     pub fn ratio(self) -> Option<f64> {
-        (self.total > 0).then(|| self.good as f64 / self.total as f64)
+        (self.total > 0).then(|| self.good() as f64 / self.total as f64)
+    }
+
+    /// Share of bad events, 0..=1; none when nothing counted.
+    #[must_use]
+    pub fn bad_ratio(self) -> Option<f64> {
+        self.ratio().map(|good| 1.0 - good)
+    }
+
+    /// Whether nothing was counted.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.total == 0 && self.bad == 0
     }
 
     /// Adds counts; saturates.
     pub fn add(&mut self, other: Self) {
-        self.good = self.good.saturating_add(other.good);
+        self.bad = self.bad.saturating_add(other.bad);
         self.total = self.total.saturating_add(other.total);
     }
 
     /// Takes counts away that were added before.
     pub fn remove(&mut self, other: Self) {
-        self.good = self.good.saturating_sub(other.good);
+        self.bad = self.bad.saturating_sub(other.bad);
         self.total = self.total.saturating_sub(other.total);
     }
 }

@@ -1,0 +1,112 @@
+//! Phones' log events become counts and verdicts. Log records without an event name are only
+//! accounted for.
+
+use super::dialect;
+use super::fold::{Batch, Placed};
+use super::item::Item;
+use super::names;
+use super::rules::Role;
+use super::spans::hex;
+use crate::base::clock::UnixNanos;
+use crate::model::evidence::SpanEvidence;
+use crate::model::labels::Labels;
+use crate::model::series::SlotValue;
+use crate::model::slot::GoodTotal;
+use crate::store::ledger::ItemOutcome;
+use crate::wire::otlp::{KeyValue, LogRecord, ResourceLogs};
+use prost::Message;
+use std::borrow::Cow;
+use xxhash_rust::xxh3::Xxh3Default;
+
+/// Folds the log records of a resource.
+pub fn fold(batch: &mut Batch<'_>, resource_logs: &ResourceLogs) {
+    let resource = resource_logs.resource.as_ref().map_or(&[][..], |r| &r.attributes);
+    let app = Item::new(&[], resource).app();
+    for record in resource_logs.scope_logs.iter().flat_map(|scope| &scope.log_records) {
+        let outcome = fold_record(batch, app, record, resource);
+        batch.account(app, outcome);
+    }
+    batch.see_release(app, Item::new(&[], resource));
+}
+
+fn fold_record(
+    batch: &mut Batch<'_>,
+    app: &str,
+    record: &LogRecord,
+    resource: &[KeyValue],
+) -> ItemOutcome {
+    let identity = batch.numbered(identity(record, resource));
+    if !batch.is_new(identity) {
+        return ItemOutcome::Duplicate;
+    }
+    let at = [record.time_unix_nano, record.observed_time_unix_nano].into_iter().find(|t| *t > 0);
+    let Some(placed) = batch.place(at.unwrap_or(batch.received_at.0)) else {
+        return ItemOutcome::TooLate;
+    };
+    let item = Item::new(&record.attributes, resource);
+    let Some(name) = event_name(record, item) else { return ItemOutcome::Stored };
+    let own =
+        [("service.name", Some(Cow::Borrowed(app))), ("event.name", Some(Cow::Borrowed(&*name)))];
+    batch.add_series(app, names::EVENTS, item, &own, placed, &SlotValue::Counter(1_000_000_000));
+    if !item.is_synthetic() {
+        count(batch, &name, item, record, placed);
+    }
+    ItemOutcome::Stored
+}
+
+/// The event's current name: the record's field, else the attribute that older SDKs use.
+fn event_name<'a>(record: &'a LogRecord, item: Item<'a>) -> Option<Cow<'a, str>> {
+    let name = if record.event_name.is_empty() {
+        item.label("event.name")?
+    } else {
+        Cow::Borrowed(record.event_name.as_str())
+    };
+    let current = dialect::event_name(&name);
+    Some(if *current == *name { name } else { Cow::Owned(current.to_owned()) })
+}
+
+fn count(batch: &mut Batch<'_>, name: &str, item: Item<'_>, record: &LogRecord, placed: Placed) {
+    let rules = batch.rules;
+    for rule in rules.of_event(name) {
+        if !item.matches(&rule.filter) {
+            continue;
+        }
+        let counts = match rule.role {
+            Role::Bad => GoodTotal { bad: 1, total: 0 },
+            Role::Total | Role::Availability | Role::Latency { .. } => GoodTotal::one(true),
+        };
+        batch.count(rule.indicator, placed, counts, item);
+        if counts.bad > 0 && batch.wants_evidence(rule.indicator, placed, 0) {
+            batch.keep_span(
+                rule.indicator,
+                placed,
+                SpanEvidence {
+                    trace_id: hex(&record.trace_id),
+                    span_id: hex(&record.span_id),
+                    name: name.to_owned(),
+                    at: UnixNanos(record.time_unix_nano),
+                    duration_ns: 0,
+                    failed: true,
+                    attributes: Labels::new(item.all_labels().map(|(k, v)| (k, v.into_owned()))),
+                },
+            );
+        }
+    }
+}
+
+/// Resource, time, name, ids and attributes: all that tells two records apart.
+fn identity(record: &LogRecord, resource: &[KeyValue]) -> u128 {
+    let mut hash = Xxh3Default::new();
+    let mut buffer = Vec::with_capacity(128);
+    for kv in resource.iter().chain(&record.attributes) {
+        buffer.clear();
+        // Encoding into a Vec cannot fail for want of room.
+        let _ = kv.encode(&mut buffer);
+        hash.update(&buffer);
+    }
+    hash.update(record.event_name.as_bytes());
+    hash.update(&record.trace_id);
+    hash.update(&record.span_id);
+    hash.update(&record.time_unix_nano.to_le_bytes());
+    hash.digest128()
+}

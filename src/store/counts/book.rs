@@ -1,0 +1,85 @@
+//! All indicators by their identity.
+
+use super::indicator::IndicatorCounts;
+use crate::model::objective::{IndicatorId, Slo};
+use crate::model::slot::Slot;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// How far beyond its SLO's window an indicator's coarse slots reach.
+const REACH_BEYOND_WINDOW: Duration = Duration::from_secs(35 * 86_400);
+
+/// Counts by indicator. Names, objectives, windows and owners may change freely: counts belong to
+/// what is counted.
+#[derive(Clone, Debug, Default)]
+pub struct CountsBook {
+    entries: HashMap<IndicatorId, Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    counts: IndicatorCounts,
+    reach: Duration,
+}
+
+impl CountsBook {
+    /// Counts for these SLOs from now on: new indicators begin at `now`, known ones go on, others
+    /// are forgotten. Returns the indicators that are new.
+    pub fn configure<'a>(
+        &mut self,
+        slos: impl IntoIterator<Item = &'a Slo>,
+        now: Slot,
+    ) -> Vec<IndicatorId> {
+        let mut wanted: HashMap<IndicatorId, (Vec<Duration>, Duration)> = HashMap::new();
+        for slo in slos {
+            let (windows, reach) = wanted.entry(slo.indicator.id()).or_default();
+            windows.push(slo.window);
+            windows.extend(slo.burn.iter().flat_map(|pair| [pair.long, pair.short]));
+            *reach = (*reach).max(slo.window + REACH_BEYOND_WINDOW);
+        }
+        self.entries.retain(|id, _| wanted.contains_key(id));
+        let mut new = Vec::new();
+        for (id, (windows, reach)) in wanted {
+            let entry = self.entries.entry(id).or_insert_with(|| {
+                new.push(id);
+                Entry { counts: IndicatorCounts::new(now), reach }
+            });
+            entry.reach = reach;
+            entry.counts.watch(&windows);
+            entry.counts.advance(now);
+        }
+        new
+    }
+
+    /// An indicator's counts.
+    #[must_use]
+    pub fn get(&self, id: IndicatorId) -> Option<&IndicatorCounts> {
+        self.entries.get(&id).map(|entry| &entry.counts)
+    }
+
+    /// An indicator's counts, to add to.
+    pub fn get_mut(&mut self, id: IndicatorId) -> Option<&mut IndicatorCounts> {
+        self.entries.get_mut(&id).map(|entry| &mut entry.counts)
+    }
+
+    /// Moves all windows to end with `now`.
+    pub fn advance(&mut self, now: Slot) {
+        self.entries.values_mut().for_each(|entry| entry.counts.advance(now));
+    }
+
+    /// Forgets what no window reaches and packs what is at rest.
+    pub fn settle(&mut self) {
+        self.entries.values_mut().for_each(|entry| entry.counts.settle(entry.reach));
+    }
+
+    /// Puts back an indicator of a checkpoint; [`CountsBook::configure`] then decides whether it is
+    /// still wanted.
+    pub fn restore(&mut self, id: IndicatorId, counts: IndicatorCounts) {
+        let _ = self.entries.insert(id, Entry { counts, reach: REACH_BEYOND_WINDOW });
+    }
+
+    /// Every indicator, for a checkpoint.
+    pub fn iter(&self) -> impl Iterator<Item = (IndicatorId, &IndicatorCounts)> {
+        self.entries.iter().map(|(id, entry)| (*id, &entry.counts))
+    }
+}

@@ -1,0 +1,75 @@
+//! What changed besides alerts: budget changes that late data made, and releases as they were first
+//! seen.
+
+use crate::base::clock::UnixNanos;
+use crate::model::objective::IndicatorId;
+use crate::model::slot::{GoodTotal, Slot};
+use std::collections::BTreeMap;
+
+/// Hours of change that are kept.
+const MAX_ENTRIES: usize = 2_000;
+/// Releases that are remembered over all apps.
+const MAX_RELEASES: usize = 500;
+const HOUR: u32 = 360;
+
+/// An append-only account: which hour of which indicator changed in which hour of receipt, and by
+/// how much. The sum of all entries is what late data added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LateLedger {
+    entries: BTreeMap<LateKey, GoodTotal>,
+    releases: BTreeMap<(Box<str>, Box<str>), UnixNanos>,
+}
+
+/// One line of the account. Sorted by receipt, so that the oldest is dropped first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LateKey {
+    /// The hour in which it was received.
+    pub received_hour: Slot,
+    /// The hour of event time that it changed.
+    pub event_hour: Slot,
+    /// Whose budget.
+    pub indicator: IndicatorId,
+}
+
+impl LateLedger {
+    /// Accounts for events that came late.
+    pub fn add(&mut self, indicator: IndicatorId, event: Slot, received: Slot, counts: GoodTotal) {
+        let key = LateKey {
+            received_hour: received.align(HOUR),
+            event_hour: event.align(HOUR),
+            indicator,
+        };
+        self.entries.entry(key).or_default().add(counts);
+        if self.entries.len() > MAX_ENTRIES {
+            let _ = self.entries.pop_first();
+        }
+    }
+
+    /// Lines by rising time of receipt.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&LateKey, &GoodTotal)> {
+        self.entries.iter()
+    }
+
+    /// Remembers when a release was first seen.
+    pub fn see_release(&mut self, app: &str, version: &str, at: UnixNanos) {
+        let full = self.releases.len() >= MAX_RELEASES;
+        let known = self.releases.iter_mut().find(|((a, v), _)| **a == *app && **v == *version);
+        match known {
+            Some((_, first)) => *first = (*first).min(at),
+            None if !full => {
+                let _ = self.releases.insert((app.into(), version.into()), at);
+            }
+            None => {}
+        }
+    }
+
+    /// Releases: app, version, first seen.
+    pub fn releases(&self) -> impl Iterator<Item = (&str, &str, UnixNanos)> {
+        self.releases.iter().map(|((app, version), at)| (&**app, &**version, *at))
+    }
+
+    /// Puts back a line of a checkpoint.
+    pub fn restore(&mut self, key: LateKey, counts: GoodTotal) {
+        let _ = self.entries.insert(key, counts);
+    }
+}
