@@ -83,12 +83,11 @@ pub fn explicit(point: &HistogramDataPoint) -> PointValue {
 #[must_use]
 pub fn exponential(point: &ExponentialHistogramDataPoint) -> PointValue {
     let negative: u64 = point.negative.iter().flat_map(|b| &b.bucket_counts).sum();
-    let mut histogram = ExpHistogram {
-        count: point.count,
-        sum: to_nano(point.sum.unwrap_or(0.0)),
-        zero: point.zero_count.saturating_add(negative),
-        ..ExpHistogram::default()
-    };
+    let mut histogram = ExpHistogram::with_totals(
+        point.count,
+        to_nano(point.sum.unwrap_or(0.0)),
+        point.zero_count.saturating_add(negative),
+    );
     if let Some(positive) = &point.positive {
         for (at, count) in (0_i64..).zip(&positive.bucket_counts) {
             let index = rescale(i64::from(positive.offset) + at, point.scale);
@@ -112,12 +111,11 @@ fn rescale(index: i64, scale: i32) -> i16 {
 }
 
 fn less_exponential(now: &ExpHistogram, then: &ExpHistogram) -> Option<PointValue> {
-    let mut difference = ExpHistogram {
-        count: now.count.checked_sub(then.count)?,
-        sum: now.sum - then.sum,
-        zero: now.zero.checked_sub(then.zero)?,
-        ..ExpHistogram::default()
-    };
+    let mut difference = ExpHistogram::with_totals(
+        now.count.checked_sub(then.count)?,
+        now.sum - then.sum,
+        now.zero.checked_sub(then.zero)?,
+    );
     let earlier = |index: i16| {
         then.buckets().iter().find(|(i, _)| *i == index).map_or(0, |(_, count)| *count)
     };

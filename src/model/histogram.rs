@@ -64,6 +64,12 @@ pub fn bucket_of(value: u64) -> i16 {
 }
 
 impl ExpHistogram {
+    /// A histogram of known totals whose buckets are still to be bumped; for decoders.
+    #[must_use]
+    pub fn with_totals(count: u64, sum: i128, zero: u64) -> Self {
+        Self { count, sum, zero, buckets: Vec::new() }
+    }
+
     /// Adds one value of nano-units.
     pub fn record(&mut self, value: u64) {
         self.count += 1;
