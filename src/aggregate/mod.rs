@@ -5,6 +5,7 @@
 //! events ([`events`]), metric points ([`metrics`]) and probe runs ([`probes`]) are folded by
 //! [`rules`] that are compiled from the SLOs in force.
 
+pub mod codec;
 pub mod dedupe;
 pub mod dialect;
 pub mod events;

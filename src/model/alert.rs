@@ -5,6 +5,7 @@
 
 use super::labels::Labels;
 use super::objective::Severity;
+use super::position::Position;
 use super::probe::names;
 use crate::base::clock::UnixNanos;
 
@@ -48,6 +49,10 @@ pub enum Cause {
     Closed,
     /// Something is wrong with the daemon itself.
     Internal,
+    /// A silence that held its notifications back is over.
+    Unsilenced,
+    /// It still fires, and its route wants to be told again.
+    Repeated,
 }
 
 names!(Cause {
@@ -58,19 +63,19 @@ names!(Cause {
     Removed = "removed",
     Closed = "closed",
     Internal = "internal",
+    Unsilenced = "unsilenced",
+    Repeated = "repeated",
 });
 
 /// A transition as decided: journaled first, then state.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Transition {
-    /// Which alert: name.
-    pub name: String,
-    /// Which alert: severity.
-    pub severity: Option<Severity>,
-    /// Into which state.
+    /// Which alert.
+    pub key: AlertKey,
+    /// Into which state; the same as before when only notifications are due.
     pub to: AlertState,
     /// Why.
-    pub cause: Option<Cause>,
+    pub cause: Cause,
     /// The `now` from which it was decided.
     pub at: UnixNanos,
     /// The incident; new for a firing out of nothing.
@@ -79,15 +84,17 @@ pub struct Transition {
     pub labels: Labels,
     /// Words and figures for people: summary, pair, burn rates, explanation.
     pub annotations: Labels,
-    /// Position of the control lane up to which the counts were folded when it was decided.
-    pub decided_at_segment: u64,
-    /// Offset in that segment.
-    pub decided_at_offset: u64,
+    /// Position of the control lane up to which counts were folded when it was decided.
+    pub decided_at: Position,
+    /// Receivers to notify, as routed and not silenced when it was decided.
+    pub receivers: Vec<String>,
 }
 
 /// One life of an alert.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Incident {
+    /// Which alert.
+    pub key: AlertKey,
     /// Stable id: dedup key of every notification.
     pub id: String,
     /// Where it stands.
@@ -110,6 +117,8 @@ pub struct Incident {
     pub transitions: u32,
     /// Who said "I have it", and when.
     pub acknowledged: Option<(String, UnixNanos)>,
+    /// Receivers that were told that it fires, each with when it was last told.
+    pub notified: Vec<(String, UnixNanos)>,
 }
 
 /// Alerts that match all matchers are not notified between start and end.

@@ -4,6 +4,7 @@
 //! Knows nothing of OTLP, probes or YAML. Everything here is a deterministic fold of the journal
 //! and could be made anew from it.
 
+pub mod codec;
 pub mod counts;
 pub mod evidence;
 pub mod head;

@@ -8,3 +8,4 @@ pub mod otlp;
 pub mod probe_spans;
 pub mod record;
 pub mod semconv;
+pub mod state;

@@ -74,6 +74,8 @@ pub enum Kind {
     Acknowledgement = 7,
     /// [`ConfigurationRecord`]
     Configuration = 8,
+    /// [`RefusalRecord`]
+    Refusal = 9,
 }
 
 /// A name and a value.
@@ -194,6 +196,23 @@ pub struct ConfigurationRecord {
     /// Canonical texts of the indicators, for people and for the ledger.
     #[prost(string, repeated, tag = "3")]
     pub indicators: Vec<String>,
+}
+
+/// Items that the front door did not take, for the ledger.
+#[derive(Clone, PartialEq, Message)]
+pub struct RefusalRecord {
+    /// The app.
+    #[prost(string, tag = "1")]
+    pub app: String,
+    /// The signal.
+    #[prost(string, tag = "2")]
+    pub signal: String,
+    /// How many.
+    #[prost(uint64, tag = "3")]
+    pub items: u64,
+    /// `shed` or `rejected`.
+    #[prost(string, tag = "4")]
+    pub outcome: String,
 }
 
 /// Why a record cannot be read.

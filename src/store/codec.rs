@@ -1,0 +1,285 @@
+//! The read models as messages of a checkpoint, and back.
+
+use super::Store;
+use super::counts::{IndicatorCounts, IndicatorState};
+use super::evidence::PhoneEvidence;
+use super::head::{BLOCK_SLOTS, LiveSeries};
+use super::late::LateKey;
+use super::ledger::ItemOutcome;
+use crate::base::clock::UnixNanos;
+use crate::model::evidence::{Combination, SpanEvidence};
+use crate::model::histogram::{ExpHistogram, ExplicitHistogram};
+use crate::model::labels::Labels;
+use crate::model::objective::IndicatorId;
+use crate::model::series::{SeriesKey, SlotValue};
+use crate::model::slot::{GoodTotal, Slot};
+use crate::wire::record::Pair;
+use crate::wire::state::{
+    CheckpointState, ChunkMessage, CombinationMessage, ExplicitMessage, HistogramMessage,
+    IndicatorMessage, LateMessage, LedgerMessage, PhoneMessage, ReleaseMessage, SeriesMessage,
+    SlotMessage, SpanMessage, ValueMessage,
+};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// Writes series, counts, ledger, late data and phones' evidence into a checkpoint.
+pub fn save(store: &Store, state: &mut CheckpointState) {
+    state.series = store.head.iter().map(series_message).collect();
+    state.indicators = store.counts.iter().map(indicator_message).collect();
+    state.ledger = ledger_messages(store);
+    state.late = store.late.iter().map(|(key, counts)| late_message(key, *counts)).collect();
+    state.releases = store
+        .late
+        .releases()
+        .map(|(app, version, at)| ReleaseMessage {
+            app: app.to_owned(),
+            version: version.to_owned(),
+            at_unix_nano: at.0,
+        })
+        .collect();
+    state.phones = store.evidence.phones.iter().map(|(id, phone)| phone_message(*id, phone)).collect();
+}
+
+/// Reads them back.
+#[must_use]
+pub fn load(state: &CheckpointState) -> Store {
+    let mut store = Store::default();
+    state.series.iter().filter_map(series).for_each(|series| store.head.restore(series));
+    for message in &state.indicators {
+        let Some(id) = id_of(&message.id) else { continue };
+        store.counts.restore(IndicatorId(id), indicator(message));
+    }
+    for line in &state.ledger {
+        if let Some(outcome) = ItemOutcome::from_name(&line.outcome) {
+            store.ledger.add(&line.app, &line.signal, outcome, line.items);
+        }
+    }
+    for line in &state.late {
+        let Some(id) = id_of(&line.indicator) else { continue };
+        let key = LateKey {
+            received_hour: Slot(line.received_hour),
+            event_hour: Slot(line.event_hour),
+            indicator: IndicatorId(id),
+        };
+        store.late.restore(key, GoodTotal { bad: line.bad, total: line.total });
+    }
+    for release in &state.releases {
+        store.late.see_release(&release.app, &release.version, UnixNanos(release.at_unix_nano));
+    }
+    for message in &state.phones {
+        let Some(id) = id_of(&message.indicator) else { continue };
+        drop(store.evidence.phones.insert(IndicatorId(id), phone(message)));
+    }
+    store
+}
+
+/// Labels as pairs.
+#[must_use]
+pub fn pairs(labels: &Labels) -> Vec<Pair> {
+    let pair = |(name, value): (&str, &str)| Pair { name: name.to_owned(), value: value.to_owned() };
+    labels.iter().map(pair).collect()
+}
+
+/// Pairs as labels.
+#[must_use]
+pub fn labels(pairs: &[Pair]) -> Labels {
+    Labels::new(pairs.iter().map(|pair| (pair.name.as_str(), pair.value.as_str())))
+}
+
+/// 128 bits as 16 bytes.
+#[must_use]
+pub fn id_bytes(id: u128) -> Bytes {
+    Bytes::copy_from_slice(&id.to_be_bytes())
+}
+
+/// 16 bytes as 128 bits.
+#[must_use]
+pub fn id_of(bytes: &[u8]) -> Option<u128> {
+    bytes.try_into().ok().map(u128::from_be_bytes)
+}
+
+/// A value as a message.
+#[must_use]
+pub fn value_message(value: &SlotValue) -> ValueMessage {
+    let mut message = ValueMessage::default();
+    match value {
+        SlotValue::Counter(units) => {
+            let bytes = units.to_be_bytes();
+            let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+            message.counter = Some(Bytes::copy_from_slice(bytes.get(zeros..).unwrap_or_default()));
+        }
+        SlotValue::Gauge(value) => message.gauge = Some(*value),
+        SlotValue::Histogram(histogram) => {
+            message.histogram = Some(HistogramMessage {
+                count: histogram.count,
+                sum: Bytes::copy_from_slice(&histogram.sum.to_be_bytes()),
+                zero: histogram.zero,
+                indexes: histogram.buckets().iter().map(|(index, _)| i32::from(*index)).collect(),
+                counts: histogram.buckets().iter().map(|(_, count)| *count).collect(),
+            });
+        }
+        SlotValue::Explicit(histogram) => {
+            message.explicit = Some(ExplicitMessage {
+                bounds: histogram.bounds.clone(),
+                counts: histogram.counts.clone(),
+                sum: Bytes::copy_from_slice(&histogram.sum.to_be_bytes()),
+            });
+        }
+    }
+    message
+}
+
+/// A message as a value; none when no field is set.
+#[must_use]
+pub fn value(message: &ValueMessage) -> Option<SlotValue> {
+    let sum = |bytes: &Bytes| bytes.as_ref().try_into().map(i128::from_be_bytes).unwrap_or(0);
+    if let Some(bytes) = &message.counter {
+        return Some(SlotValue::Counter(bytes.iter().fold(0, |n, b| n << 8 | u128::from(*b))));
+    }
+    if let Some(value) = message.gauge {
+        return Some(SlotValue::Gauge(value));
+    }
+    if let Some(h) = &message.histogram {
+        let mut histogram = ExpHistogram::with_totals(h.count, sum(&h.sum), h.zero);
+        for (index, count) in h.indexes.iter().zip(&h.counts) {
+            histogram.bump(i16::try_from(*index).unwrap_or(i16::MAX), *count);
+        }
+        return Some(SlotValue::Histogram(histogram));
+    }
+    message.explicit.as_ref().map(|h| {
+        SlotValue::Explicit(ExplicitHistogram {
+            bounds: h.bounds.clone(),
+            counts: h.counts.clone(),
+            sum: sum(&h.sum),
+        })
+    })
+}
+
+fn series_message(series: &LiveSeries) -> SeriesMessage {
+    let open = series.open.values().flatten();
+    SeriesMessage {
+        name: series.key.name.to_string(),
+        labels: pairs(&series.key.labels),
+        total: Some(value_message(&series.total)),
+        touched: series.touched.0,
+        open: open
+            .map(|(slot, value)| SlotMessage { slot: slot.0, value: Some(value_message(value)) })
+            .collect(),
+    }
+}
+
+fn series(message: &SeriesMessage) -> Option<LiveSeries> {
+    let mut open: BTreeMap<Slot, BTreeMap<Slot, SlotValue>> = BTreeMap::new();
+    for slot in &message.open {
+        let at = Slot(slot.slot);
+        let value = slot.value.as_ref().and_then(value)?;
+        let _ = open.entry(at.align(BLOCK_SLOTS)).or_default().insert(at, value);
+    }
+    Some(LiveSeries {
+        key: SeriesKey { name: message.name.as_str().into(), labels: labels(&message.labels) },
+        total: message.total.as_ref().and_then(value)?,
+        touched: Slot(message.touched),
+        open,
+    })
+}
+
+fn indicator_message((id, counts): (IndicatorId, &IndicatorCounts)) -> IndicatorMessage {
+    let state = counts.state();
+    let chunks = |chunks: Vec<(u32, Box<[u8]>)>| {
+        let chunk = |(number, packed): (u32, Box<[u8]>)| ChunkMessage { number, packed: packed.into() };
+        chunks.into_iter().map(chunk).collect()
+    };
+    IndicatorMessage {
+        id: id_bytes(id.0),
+        since: state.since.0,
+        last: state.last.map(|slot| slot.0),
+        fine: chunks(state.fine),
+        coarse: chunks(state.coarse),
+    }
+}
+
+fn indicator(message: &IndicatorMessage) -> IndicatorCounts {
+    let chunks = |chunks: &[ChunkMessage]| {
+        chunks.iter().map(|chunk| (chunk.number, chunk.packed.to_vec().into())).collect()
+    };
+    IndicatorCounts::restore(IndicatorState {
+        since: Slot(message.since),
+        last: message.last.map(Slot),
+        fine: chunks(&message.fine),
+        coarse: chunks(&message.coarse),
+    })
+}
+
+fn ledger_messages(store: &Store) -> Vec<LedgerMessage> {
+    let lines = store.ledger.iter().flat_map(|(app, signal, counts)| {
+        ItemOutcome::ALL.iter().map(move |outcome| LedgerMessage {
+            app: app.to_owned(),
+            signal: signal.to_owned(),
+            outcome: outcome.as_str().to_owned(),
+            items: counts.get(*outcome),
+        })
+    });
+    lines.filter(|line| line.items > 0).collect()
+}
+
+fn late_message(key: &LateKey, counts: GoodTotal) -> LateMessage {
+    LateMessage {
+        indicator: id_bytes(key.indicator.0),
+        received_hour: key.received_hour.0,
+        event_hour: key.event_hour.0,
+        bad: counts.bad,
+        total: counts.total,
+    }
+}
+
+fn phone_message(id: IndicatorId, phone: &PhoneEvidence) -> PhoneMessage {
+    let worst = phone.worst.iter().flat_map(|(slot, spans)| {
+        spans.iter().map(|span| SpanMessage {
+            slot: slot.0,
+            trace_id: span.trace_id.clone(),
+            span_id: span.span_id.clone(),
+            name: span.name.clone(),
+            at_unix_nano: span.at.0,
+            duration_ns: span.duration_ns,
+            failed: span.failed,
+            attributes: pairs(&span.attributes),
+        })
+    });
+    let combinations = phone.combinations.iter().map(|(combination, minutes)| CombinationMessage {
+        values: combination.0.iter().map(|value| value.to_string()).collect(),
+        slots: minutes.keys().map(|slot| slot.0).collect(),
+        bad: minutes.values().map(|counts| counts.bad).collect(),
+        total: minutes.values().map(|counts| counts.total).collect(),
+    });
+    PhoneMessage {
+        indicator: id_bytes(id.0),
+        worst: worst.collect(),
+        combinations: combinations.collect(),
+    }
+}
+
+fn phone(message: &PhoneMessage) -> PhoneEvidence {
+    let mut phone = PhoneEvidence::default();
+    for span in &message.worst {
+        phone.add_span(Slot(span.slot), SpanEvidence {
+            trace_id: span.trace_id.clone(),
+            span_id: span.span_id.clone(),
+            name: span.name.clone(),
+            at: UnixNanos(span.at_unix_nano),
+            duration_ns: span.duration_ns,
+            failed: span.failed,
+            attributes: labels(&span.attributes),
+        });
+    }
+    for combination in &message.combinations {
+        let values = &combination.values;
+        let key = Combination(std::array::from_fn(|at| {
+            values.get(at).map(String::as_str).unwrap_or_default().into()
+        }));
+        let counts = combination.bad.iter().zip(&combination.total);
+        for (slot, (bad, total)) in combination.slots.iter().zip(counts) {
+            phone.count(Slot(*slot), key.clone(), GoodTotal { bad: *bad, total: *total });
+        }
+    }
+    phone
+}
