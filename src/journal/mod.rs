@@ -44,7 +44,7 @@ use crate::model::position::{Lane, Position};
 use crate::telemetry::Telemetry;
 use bytes::Bytes;
 use files::Files;
-use lane::LaneState;
+use lane::{LaneState, Segments};
 use lane_files::LaneFiles;
 use parking_lot::Mutex;
 use reserve::Reserve;
@@ -150,12 +150,13 @@ pub fn open(
     sinks: Sinks,
 ) -> Result<Journal, JournalError> {
     files.create_dir(&config.dir).map_err(JournalError::io("create", &config.dir))?;
-    let start = |lane: Lane, sink| {
-        let files = LaneFiles { files: Arc::clone(&files), dir: config.dir.clone(), lane };
-        Running::start(files, &config, &clock, telemetry, sink)
-    };
-    let control = start(Lane::Control, sinks.control)?;
-    let bulk = start(Lane::Bulk, sinks.bulk)?;
+    let place = |lane| LaneFiles { files: Arc::clone(&files), dir: config.dir.clone(), lane };
+    let (control, bulk) = (place(Lane::Control), place(Lane::Bulk));
+    // Both before either is touched, so that a journal of a newer format stays as it is.
+    let (control_found, bulk_found) = (recovery::find(&control)?, recovery::find(&bulk)?);
+    let start = |files, found, sink| Running::start(files, found, &config, &clock, telemetry, sink);
+    let control = start(control, control_found, sinks.control)?;
+    let bulk = start(bulk, bulk_found, sinks.bulk)?;
     Ok(Journal(Arc::new(Lanes { control, bulk })))
 }
 
@@ -318,13 +319,14 @@ impl Journal {
 impl Running {
     fn start(
         files: LaneFiles,
+        found: Segments,
         config: &Config,
         clock: &Clock,
         telemetry: &Telemetry,
         sink: mpsc::Sender<Committed>,
     ) -> Result<Self, JournalError> {
         let lane = files.lane;
-        let mut recovered = recovery::recover(&files, clock.now())?;
+        let mut recovered = recovery::recover(&files, found, clock.now())?;
         let reserve = Reserve::open(files.clone(), config.reserve_bytes(lane));
         recovered.segments.reserve_bytes = reserve.bytes();
         let (segments, torn_bytes) = (recovered.segments, recovered.torn_bytes);

@@ -124,6 +124,11 @@ impl Queue {
         self.waiting.lock().requests.clear();
     }
 
+    #[cfg(test)]
+    pub(super) fn is_closed(&self) -> bool {
+        self.waiting.lock().closed
+    }
+
     /// How many requests have room: those that wait and those that are being committed.
     #[cfg(test)]
     pub(super) fn claimed_records(&self) -> usize {

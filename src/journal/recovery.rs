@@ -40,9 +40,13 @@ enum Tail {
     Corrupt { offset: u64 },
 }
 
-/// Finds the segments of a lane, repairs the end of the newest, and makes durable what was found.
-pub(super) fn recover(files: &LaneFiles, now: UnixNanos) -> Result<Recovered, JournalError> {
-    let mut segments = find(files)?;
+/// Repairs the end of the newest of the segments that [`find`] has found, and makes durable what is
+/// there.
+pub(super) fn recover(
+    files: &LaneFiles,
+    mut segments: Segments,
+    now: UnixNanos,
+) -> Result<Recovered, JournalError> {
     let mut torn_total = 0;
     let active = loop {
         let Some(newest) = segments.list.back().copied() else {
@@ -89,8 +93,8 @@ pub(super) fn recover(files: &LaneFiles, now: UnixNanos) -> Result<Recovered, Jo
     Ok(Recovered { segments, active, torn_bytes: torn_total })
 }
 
-/// The segments that are there, by their headers.
-fn find(files: &LaneFiles) -> Result<Segments, JournalError> {
+/// The segments that are there, by their headers. Changes nothing.
+pub(super) fn find(files: &LaneFiles) -> Result<Segments, JournalError> {
     let mut segments = Segments::default();
     for number in files.numbers()? {
         let (mut file, bytes) = files.open(number)?;

@@ -50,7 +50,7 @@ impl Reserve {
         self.filled
     }
 
-    /// Claims a little more when less than wanted is claimed. False when nothing came of it.
+    /// Claims a little more when less than wanted is claimed. False when there is nothing to do now.
     pub(super) fn step(&mut self, now: MonoNanos) -> bool {
         if self.filled >= self.target || now < self.retry_at {
             return false;
@@ -82,10 +82,11 @@ impl Reserve {
             }
         };
         let until = self.filled.saturating_add(STEP_BYTES).min(self.target);
-        file.reserve(self.filled, until).map_err(JournalError::io("write", &path))?;
-        file.sync_data().map_err(JournalError::sync(&path))?;
-        self.filled = until;
-        Ok(())
+        let claimed = file.reserve(self.filled, until).map_err(JournalError::io("write", &path));
+        // What a disk that ran full still took is claimed as well, and must not lie idle.
+        self.filled = if claimed.is_ok() { until } else { file.size().unwrap_or(self.filled) };
+        claimed?;
+        file.sync_data().map_err(JournalError::sync(&path))
     }
 
     /// Makes the reserve the segment of that number. None when nothing is claimed.

@@ -87,8 +87,9 @@ impl Writer {
     /// Makes a batch durable; returns the offset of its first record in the active segment.
     fn commit(&mut self, batch: &[Request]) -> Result<u64, JournalError> {
         let bytes: u64 = batch.iter().map(on_disk).sum();
-        if self.active.has_records() && self.active.end().saturating_add(bytes) > self.segment_bytes
-        {
+        // Space that was claimed ahead is used up first: there may be no other.
+        let room = self.segment_bytes.max(self.active.size());
+        if self.active.has_records() && self.active.end().saturating_add(bytes) > room {
             self.roll()?;
         }
         match self.write(batch) {

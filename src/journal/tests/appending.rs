@@ -145,7 +145,8 @@ fn closing_drains_and_then_refuses() {
     }
     let closing = rig.journal.clone();
     let closing = thread::spawn(move || closing.close());
-    wait_until(|| rig.append(Lane::Bulk, b"late") == Err(AppendError::Closed));
+    wait_until(|| LANES.iter().all(|lane| rig.journal.lane(*lane).queue.is_closed()));
+    assert_eq!(rig.append(Lane::Bulk, b"late"), Err(AppendError::Closed));
     rig.disk.resume_flushes();
     closing.join().expect("no panic");
     for append in appends {
@@ -210,7 +211,7 @@ fn the_operating_systems_files_hold_a_journal() {
         let reader = journal.read_from(lane, Position::default()).expect("a reader");
         let replayed: Vec<_> = reader.map(|item| item.expect("sound").2).collect();
         assert_eq!(replayed, records);
-        assert!(journal.tail(lane).segment > 5, "segments were closed on the way");
+        assert!(journal.tail(lane).segment > 3, "segments were closed on the way");
     }
     journal.close();
 }

@@ -113,17 +113,17 @@ fn a_commit_torn_at_its_beginning_is_torn() {
     assert_eq!(rig.journal.torn_bytes(LANE), 3 * 112);
 }
 
-/// Guarantees that a payload which contains the bytes of a record does not pass for one.
+/// Guarantees that a payload which contains the bytes of records does not pass for them.
 #[test]
 fn a_record_woven_into_a_payload_is_none() {
     let (disk, offsets) = three_records();
-    let segment = disk.read(&path(1)).expect("a segment");
-    let rig = Rig::open(&disk, Config { segment_bytes: 10_000, ..small_segments() });
-    let rig = rig.expect("opened");
-    let woven = rig.append(LANE, &segment[offsets[0]..]).expect("appended");
+    let records = disk.read(&path(1)).expect("a segment").split_off(offsets[0]);
+    let rig = Rig::open(&disk, Config { segment_bytes: 400, ..small_segments() }).expect("opened");
+    let woven = rig.append(LANE, &records).expect("appended");
+    assert_eq!(woven.segment, 2);
     rig.journal.close();
     // Its own length is damaged, so that what it contains is looked at.
-    assert!(disk.rot(&path(1), woven.offset as usize));
+    assert!(disk.rot(&path(2), woven.offset as usize));
     let rig = Rig::open(&disk, small_segments()).expect("opened");
     assert_eq!(rig.journal.tail(LANE), woven);
 }
@@ -187,5 +187,5 @@ fn a_newer_journal_is_refused() {
     let before = disk.operations();
     let error = Rig::open(&disk, small_segments()).err().expect("refused");
     assert!(matches!(&error, JournalError::Newer { file, version: 2 } if *file == path(1)));
-    assert_eq!(disk.operations(), before, "the control lane was only looked at");
+    assert_eq!(disk.operations(), before, "both lanes were only looked at");
 }
