@@ -28,7 +28,7 @@ const CHECKED_AT_OPEN: usize = 3;
 /// History on sled, one database a retention window.
 pub struct SledHistory {
     config: Config,
-    shelf: Shelf,
+    pub(super) shelf: Shelf,
     /// Held for as long as we live; the file's own lock goes with it.
     _lock: File,
     /// What a failed write has left and could not take back yet. Also lets one writer in at a time.

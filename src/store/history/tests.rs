@@ -193,16 +193,19 @@ fn the_disk_bound_drops_the_oldest() {
         let config = Config { max_disk_bytes: Some(max), ..Config::new(place.0.path()) };
         SledHistory::open(config, &telemetry).expect("opens").0
     };
+    let starts = [0, 1, 2, 3].map(|n| BASE.plus(n * window_slots(Tier::TenSeconds)));
     let history = bounded(u64::MAX);
-    for n in 0..4 {
-        let start = BASE.plus(n * window_slots(Tier::TenSeconds));
-        write_one(&history, 1, start, u128::from(n)).expect("written");
+    for (n, start) in (0..).zip(starts) {
+        write_one(&history, 1, start, n).expect("written");
     }
-    history.retain(Tier::TenSeconds, Slot(0)).expect("nothing to drop");
+    drop(history);
+    // Once opened again, each window takes a whole segment of sled's.
+    let history = bounded(u64::MAX);
     assert_eq!(read_all(&history), [0, 1, 2, 3]);
+    history.retain(Tier::TenSeconds, Slot(0)).expect("nothing to drop");
     let used = history.disk_bytes();
     drop(history);
-    let history = bounded(used - 1);
+    let history = bounded(used - used / 8);
     history.retain(Tier::TenSeconds, Slot(0)).expect("dropped");
     assert_eq!(read_all(&history), [1, 2, 3]);
     assert!(history.disk_bytes() < used);

@@ -1,8 +1,8 @@
 //! Retention windows: stretches of event time that are stored, and dropped, as a whole.
 
 use crate::model::series::{SeriesId, Tier};
-use crate::model::slot::Slot;
-use chrono::NaiveDateTime;
+use crate::model::slot::{SLOT_SECONDS, Slot};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use std::fmt;
 
 /// How many ten-second slots a window of a tier spans: 12 h of ten-second slots, 2 d of minutes.
@@ -64,7 +64,8 @@ impl WindowId {
         let (tier, hour) = name.split_once('-')?;
         let tier = Tier::ALL.into_iter().find(|known| known.as_str() == tier)?;
         let at = NaiveDateTime::parse_from_str(&format!("{hour}:00"), "%Y-%m-%dT%H:%M").ok()?;
-        let start = Slot(u32::try_from(at.and_utc().timestamp() / 10).ok()?);
+        let slot = at.and_utc().timestamp() / SLOT_SECONDS as i64;
+        let start = Slot(u32::try_from(slot).ok()?);
         let id = Self { tier, start };
         // Only a name that we would write ourselves, so that no two directories are one window.
         (Self::of(tier, start) == id && id.to_string() == name).then_some(id)
@@ -73,9 +74,10 @@ impl WindowId {
 
 impl fmt::Display for WindowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let start = self.start.start().to_rfc3339();
-        let hour = start.split_once(':').map_or(start.as_str(), |(hour, _)| hour);
-        write!(f, "{}-{hour}", self.tier.as_str())
+        // In whole seconds: nanoseconds end before slots do.
+        let seconds = i64::from(self.start.0) * SLOT_SECONDS as i64;
+        let start = DateTime::<Utc>::from_timestamp(seconds, 0).unwrap_or_default();
+        write!(f, "{}-{}", self.tier.as_str(), start.format("%Y-%m-%dT%H"))
     }
 }
 
