@@ -8,6 +8,7 @@ pub mod codec;
 pub mod counts;
 pub mod evidence;
 pub mod head;
+pub mod history;
 pub mod ledger;
 
 pub use counts::CountsBook;

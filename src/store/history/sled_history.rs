@@ -1,0 +1,375 @@
+//! The engine that keeps history on disk: windows of sled, opened as they are needed.
+
+use super::database::{Before, BlockFailure, Database};
+use super::failure::EngineFailure;
+use super::files::bytes_below;
+use super::mark::Mark;
+use super::pieces::{Merged, Piece, pieces};
+use super::shelf::Shelf;
+use super::window::WindowId;
+use super::{Config, OpenReport, SetAside, block, block_slots};
+use crate::base::clock::UnixNanos;
+use crate::base::error::Chain;
+use crate::model::series::{Block, History, HistoryError, SeriesId, SlotValue, Tier};
+use crate::model::slot::Slot;
+use crate::telemetry::Telemetry;
+use parking_lot::Mutex;
+use prometheus::IntGauge;
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Windows of each tier that are opened, and so checked, at start. They span more than the day that
+/// the bulk lane of the journal keeps, which is what could be rebuilt; older ones are opened when
+/// they are read.
+const CHECKED_AT_OPEN: usize = 3;
+
+/// History on sled, one database a retention window.
+pub struct SledHistory {
+    config: Config,
+    pub(super) shelf: Shelf,
+    /// Held for as long as we live; the file's own lock goes with it.
+    _lock: File,
+    /// What a failed write has left and could not take back yet. Also lets one writer in at a time.
+    unfinished: Mutex<Vec<(WindowId, Before)>>,
+    /// What ended before is gone, and is not written again.
+    horizons: Mutex<BTreeMap<Tier, Slot>>,
+    counters: Counters,
+    disk_bytes: IntGauge,
+}
+
+/// What went missing, since start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HistoryCounts {
+    /// Windows that retention dropped, broken ones included.
+    pub windows_dropped: u64,
+    /// Windows that were found damaged and set aside.
+    pub windows_set_aside: u64,
+    /// Blocks, or parts of them, that came for a time that retention had dropped already.
+    pub blocks_expired: u64,
+    /// Reads of a window that failed.
+    pub reads_failed: u64,
+}
+
+#[derive(Default)]
+struct Counters {
+    windows_dropped: AtomicU64,
+    blocks_expired: AtomicU64,
+    reads_failed: AtomicU64,
+}
+
+impl SledHistory {
+    /// Opens the history below `config.dir` for this process alone, and checks the newest windows of
+    /// each tier. Call [`History::recover`] next.
+    ///
+    /// # Errors
+    /// When another process has it open, or the directory cannot be used. Damaged windows are no
+    /// error: they are in the report.
+    pub fn open(config: Config, telemetry: &Telemetry) -> Result<(Self, OpenReport), HistoryError> {
+        let at_dir = |failure: EngineFailure| failure.at(&config.dir);
+        fs::create_dir_all(&config.dir)
+            .map_err(EngineFailure::file("make the directory of history"))
+            .map_err(at_dir)?;
+        let lock = take_lock(&config).map_err(at_dir)?;
+        let shelf = Shelf::load(&config.dir, config.cache_bytes_per_window).map_err(at_dir)?;
+        for tier in Tier::ALL {
+            let windows = shelf.all().into_iter().filter(|id| id.tier == tier);
+            for id in windows.rev().take(CHECKED_AT_OPEN).collect::<Vec<_>>() {
+                let known = shelf.set_aside().len();
+                match shelf.open(id) {
+                    Err(error) if shelf.set_aside().len() == known => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        let report = OpenReport { set_aside: shelf.set_aside() };
+        let history = Self {
+            config,
+            shelf,
+            _lock: lock,
+            unfinished: Mutex::default(),
+            horizons: Mutex::default(),
+            counters: Counters::default(),
+            disk_bytes: telemetry.history_disk_bytes.clone(),
+        };
+        Ok((history, report))
+    }
+
+    /// Drops what `config.keep` no longer covers at `now`, and then what takes more disk than
+    /// `config.max_disk_bytes`.
+    ///
+    /// # Errors
+    /// When a window cannot be removed.
+    pub fn expire(&self, now: UnixNanos) -> Result<(), HistoryError> {
+        self.config
+            .keep
+            .iter()
+            .try_for_each(|(tier, keep)| self.retain(*tier, Slot::of(now.minus(*keep))))
+    }
+
+    /// Every window that was set aside since this was opened: those of the report, and those found
+    /// damaged later when they were read or recovered.
+    #[must_use]
+    pub fn set_aside(&self) -> Vec<SetAside> {
+        self.shelf.set_aside()
+    }
+
+    /// What went missing, since start.
+    #[must_use]
+    pub fn counts(&self) -> HistoryCounts {
+        HistoryCounts {
+            windows_dropped: self.counters.windows_dropped.load(Ordering::Relaxed),
+            windows_set_aside: self.shelf.set_aside().len() as u64,
+            blocks_expired: self.counters.blocks_expired.load(Ordering::Relaxed),
+            reads_failed: self.counters.reads_failed.load(Ordering::Relaxed),
+        }
+    }
+
+    fn write_windows(
+        &self,
+        tier: Tier,
+        epoch: u64,
+        blocks: &[Block],
+        written: &mut Vec<(WindowId, Before)>,
+    ) -> Result<(), HistoryError> {
+        let horizon = self.horizon(tier);
+        let mut windows: BTreeMap<WindowId, Vec<Piece<'_>>> = BTreeMap::new();
+        for piece in pieces(tier, blocks) {
+            let id = WindowId::of(tier, piece.start);
+            if id.end() <= horizon {
+                let _before = self.counters.blocks_expired.fetch_add(1, Ordering::Relaxed);
+            } else {
+                windows.entry(id).or_default().push(piece);
+            }
+        }
+        for (id, pieces) in windows {
+            let database = self.shelf.open_or_make(id)?;
+            let write = || -> Result<(), BlockFailure> {
+                database.begin(epoch)?;
+                for piece in pieces {
+                    written.push((id, database.add(piece, epoch)?));
+                }
+                Ok(database.commit(epoch)?)
+            };
+            write().map_err(|failure| self.give_up_on(id, failure, &database))?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what a failed write has left. Nothing leaves the list before all of it is undone
+    /// and durable, and doing it twice does no harm.
+    fn take_back(&self, unfinished: &mut Vec<(WindowId, Before)>) -> Result<(), HistoryError> {
+        let mut touched = BTreeMap::new();
+        // The last first, so that of several writes to one key the oldest value stays.
+        for (id, before) in unfinished.iter().rev() {
+            // A window that has gone took the block with it.
+            if let Some(database) = self.shelf.open(*id)? {
+                let restored = database.restore(before);
+                restored.map_err(|failure| self.give_up_on(*id, failure.into(), &database))?;
+                let _known = touched.insert(*id, database);
+            }
+        }
+        for (id, database) in touched {
+            database.sync().map_err(|failure| self.give_up_on(id, failure.into(), &database))?;
+        }
+        unfinished.clear();
+        Ok(())
+    }
+
+    /// Closes a window after sled failed in it: sled stays broken until it is opened again.
+    fn give_up_on(&self, id: WindowId, failure: BlockFailure, database: &Database) -> HistoryError {
+        if matches!(failure, BlockFailure::Engine(_)) {
+            self.shelf.close(id);
+        }
+        failure.at(database)
+    }
+
+    fn read_window(
+        &self,
+        id: WindowId,
+        series: SeriesId,
+        range: &Range<Slot>,
+        merged: &mut Merged,
+    ) -> Result<(), HistoryError> {
+        let Some(database) = self.shelf.open(id)? else { return Ok(()) };
+        let first = range.start.align(block_slots(id.tier));
+        let visited = database.visit(series, first, range.end, |start, bytes| {
+            Ok(merged.add_read(block::decode(start, bytes)?, range)?)
+        });
+        visited.map_err(|failure| match &failure {
+            BlockFailure::Engine(EngineFailure::RangeTooLong) => failure.at(&database),
+            _ => self.give_up_on(id, failure, &database),
+        })
+    }
+
+    fn recover_window(&self, id: WindowId, committed: u64) -> Result<(), HistoryError> {
+        let path = self.shelf.path(id);
+        let mark = Mark::load(&path)
+            .map_err(EngineFailure::file("read the window's epochs"))
+            .map_err(|failure| failure.at(&path))?;
+        // A window without a mark is older than its first write, or has lost it.
+        if mark.unwrap_or(Mark::UNKNOWN).begun <= committed {
+            return Ok(());
+        }
+        let Some(database) = self.shelf.open(id)? else { return Ok(()) };
+        let removed = database
+            .remove_after(committed)
+            .map_err(|failure| self.give_up_on(id, failure, &database))?;
+        if removed > 0 {
+            tracing::info!(window = %id, committed, removed, "uncommitted blocks of history dropped");
+        }
+        Ok(())
+    }
+
+    fn horizon(&self, tier: Tier) -> Slot {
+        self.horizons.lock().get(&tier).copied().unwrap_or_default()
+    }
+
+    fn raise_horizon(&self, tier: Tier, horizon: Slot) {
+        let mut horizons = self.horizons.lock();
+        let known = horizons.entry(tier).or_default();
+        *known = horizon.max(*known);
+    }
+
+    fn note_dropped(&self, id: WindowId, bytes: u64, why: &'static str) {
+        let _before = self.counters.windows_dropped.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(window = %id, bytes, why, "a window of history was dropped");
+    }
+
+    /// Drops windows, those set aside first and then the oldest, until the bound in bytes holds.
+    fn stay_within_disk(&self) -> Result<(), HistoryError> {
+        let used = self.disk_bytes();
+        self.disk_bytes.set(i64::try_from(used).unwrap_or(i64::MAX));
+        let Some(mut excess) =
+            self.config.max_disk_bytes.and_then(|max| used.checked_sub(max)).filter(|n| *n > 0)
+        else {
+            return Ok(());
+        };
+        for (id, path) in self.shelf.broken()? {
+            let freed = self.shelf.remove_path(&path)?;
+            self.note_dropped(id, freed, "disk");
+            excess = excess.saturating_sub(freed);
+        }
+        let all = self.shelf.all();
+        let newest = Tier::ALL.map(|tier| all.iter().rfind(|id| id.tier == tier).copied());
+        let mut older: Vec<_> = all.into_iter().filter(|id| !newest.contains(&Some(*id))).collect();
+        older.sort_by_key(|id| id.end());
+        for id in older {
+            if excess == 0 {
+                return Ok(());
+            }
+            self.raise_horizon(id.tier, id.end());
+            let freed = self.shelf.remove(id)?;
+            self.note_dropped(id, freed, "disk");
+            excess = excess.saturating_sub(freed);
+        }
+        if excess > 0 {
+            tracing::warn!(
+                excess_bytes = excess,
+                "the newest windows of history alone exceed the bound"
+            );
+        }
+        Ok(())
+    }
+}
+
+impl History for SledHistory {
+    /// Of a failed call nothing stays behind, whether it is tried again under this epoch or another:
+    /// what it had written is taken back, at the latest before the next write or recovery.
+    fn write(&self, tier: Tier, epoch: u64, blocks: &[Block]) -> Result<(), HistoryError> {
+        let mut unfinished = self.unfinished.lock();
+        self.take_back(&mut unfinished)?;
+        let result = self.write_windows(tier, epoch, blocks, &mut unfinished);
+        if result.is_ok() {
+            unfinished.clear();
+        } else if let Err(error) = self.take_back(&mut unfinished) {
+            tracing::warn!(
+                reason = %Chain(&error), blocks = unfinished.len(),
+                "a failed write to history is taken back later",
+            );
+        }
+        result
+    }
+
+    fn read(
+        &self,
+        tier: Tier,
+        series: SeriesId,
+        from: Slot,
+        to: Slot,
+    ) -> Result<Vec<(Slot, SlotValue)>, HistoryError> {
+        let mut merged = Merged::default();
+        for id in self.shelf.overlapping(tier, from, to) {
+            self.read_window(id, series, &(from..to), &mut merged).inspect_err(|error| {
+                let _before = self.counters.reads_failed.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(window = %id, reason = %Chain(error), "history could not be read");
+            })?;
+        }
+        Ok(merged.into_slots())
+    }
+
+    fn recover(&self, committed: u64) -> Result<(), HistoryError> {
+        let mut unfinished = self.unfinished.lock();
+        self.take_back(&mut unfinished)?;
+        for id in self.shelf.all() {
+            let known = self.shelf.set_aside().len();
+            let recovered = self.recover_window(id, committed);
+            // A damaged window has taken its uncommitted blocks with it.
+            if self.shelf.set_aside().len() == known {
+                recovered?;
+            }
+        }
+        Ok(())
+    }
+
+    fn retain(&self, tier: Tier, horizon: Slot) -> Result<(), HistoryError> {
+        let gone = |id: &WindowId| id.tier == tier && id.end() <= horizon;
+        // No write may make a window again that goes.
+        self.raise_horizon(tier, horizon);
+        let _one_writer = self.unfinished.lock();
+        for id in self.shelf.all().into_iter().filter(gone) {
+            let freed = self.shelf.remove(id)?;
+            self.note_dropped(id, freed, "age");
+        }
+        for (id, path) in self.shelf.broken()?.into_iter().filter(|(id, _)| gone(id)) {
+            let freed = self.shelf.remove_path(&path)?;
+            self.note_dropped(id, freed, "age");
+        }
+        self.stay_within_disk()
+    }
+
+    /// Walks all files; callers that ask often keep the answer.
+    fn disk_bytes(&self) -> u64 {
+        bytes_below(&self.config.dir)
+    }
+}
+
+impl BlockFailure {
+    fn at(self, database: &Database) -> HistoryError {
+        match self {
+            Self::Engine(failure) => failure.at(database.path()),
+            Self::Undecodable(error) => HistoryError::Corrupt {
+                path: database.path().display().to_string(),
+                reason: error.reason,
+            },
+        }
+    }
+}
+
+fn take_lock(config: &Config) -> Result<File, EngineFailure> {
+    let mut options = File::options();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(config.dir.join("lock"))
+        .map_err(EngineFailure::file("open the lock of history"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(EngineFailure::Locked),
+        Err(TryLockError::Error(source)) => {
+            Err(EngineFailure::File { action: "lock history", source })
+        }
+    }
+}
