@@ -1,5 +1,50 @@
 //! Floor 5: schedules probes, runs them, measures, and hands each run to a bounded channel.
 //!
 //! Knows nothing of SLOs or storage. The definition is [`spec`]; `config/` makes it from YAML.
+//! [`run_once`] carries out one run; a [`Scheduler`] releases runs at their slots.
+//!
+//! How a run measures:
+//! - it dials for itself, so that every phase is stamped on the monotonic clock right after the
+//!   system call that ended it (`connection`, `dial`);
+//! - phases follow one another, never overlap, and are absent when they were not completed;
+//! - one deadline holds for the whole run and is checked at every wait (`deadline`);
+//! - messages of open streams are stamped on arrival, whatever step is running (`stream`), and the
+//!   value of a message step is the time from the send to the read that completed the match;
+//! - a run knows how far its own runtime may have spoilt the value (`stall`).
+//!
+//! To add a protocol: one file here with an `open` or `run`, one arm in `journey`, one in `spec`.
 
+mod check;
+mod connection;
+pub mod cron;
+mod deadline;
+mod dial;
+mod expect;
+mod failure;
+mod http;
+mod http_exchange;
+mod journey;
+mod json_match;
+pub mod marking;
+mod plan;
+mod record;
+mod runner;
+mod schedule;
+mod scheduler;
 pub mod spec;
+mod sse;
+mod stall;
+mod stream;
+mod target;
+mod template;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod websocket;
+
+pub use journey::CLEANUP_TIMEOUT;
+pub use runner::{Context, SlotStart, run_once};
+pub use schedule::next_slots;
+pub use scheduler::{MAX_CONCURRENT_RUNS, RunNowError, Scheduler, SchedulerError};
+pub use template::unknown_variables;
+pub use tls::check_authorities;

@@ -1,0 +1,255 @@
+//! A connection that we dialled, with the instants of its reads and writes.
+//!
+//! Stamps are taken on the TCP socket, right after the system call returned and before TLS or any
+//! protocol decodes a byte. Whoever decodes a message afterwards asks for the stamp of the read
+//! that completed it, so neither decoding nor the scheduling of our tasks is part of a value.
+//! Under TLS a read counts as an answer only once it yielded plaintext: session tickets do not.
+
+use crate::base::clock::{Clock, MonoNanos};
+use std::io::{IoSlice, Result};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// When a connection last read and wrote. Zero stands for never. One task moves them and another
+/// may look, always after it was woken by the first, so relaxed ordering is enough.
+#[derive(Debug)]
+pub(super) struct Stamps {
+    clock: Clock,
+    read: AtomicU64,
+    first_write: AtomicU64,
+    write_before_answer: AtomicU64,
+    answer: AtomicU64,
+}
+
+/// A TCP socket whose reads and writes are stamped.
+#[derive(Debug)]
+pub(super) struct StampedTcp {
+    tcp: TcpStream,
+    stamps: Arc<Stamps>,
+}
+
+/// A TCP or TLS connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    transport: Transport,
+    stamps: Arc<Stamps>,
+}
+
+#[derive(Debug)]
+enum Transport {
+    Plain(StampedTcp),
+    Tls(Box<TlsStream<StampedTcp>>),
+}
+
+// === impl Stamps ===
+
+impl Stamps {
+    fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            read: AtomicU64::new(0),
+            first_write: AtomicU64::new(0),
+            write_before_answer: AtomicU64::new(0),
+            answer: AtomicU64::new(0),
+        }
+    }
+
+    /// Forgets what was written and answered: a new request begins. Returns the instant.
+    pub(super) fn begin_exchange(&self) -> MonoNanos {
+        self.first_write.store(0, Ordering::Relaxed);
+        self.write_before_answer.store(0, Ordering::Relaxed);
+        self.answer.store(0, Ordering::Relaxed);
+        self.clock.monotonic()
+    }
+
+    /// When bytes last came from the socket.
+    pub(super) fn last_read(&self) -> MonoNanos {
+        MonoNanos(self.read.load(Ordering::Relaxed))
+    }
+
+    /// When the first byte since the exchange began came.
+    pub(super) fn answered(&self) -> Option<MonoNanos> {
+        set(&self.answer)
+    }
+
+    /// When the last write before the answer ended: the end of a request that has the connection
+    /// to itself.
+    pub(super) fn sent(&self) -> Option<MonoNanos> {
+        set(&self.write_before_answer)
+    }
+
+    /// When the first write of the exchange ended. Where frames of the protocol itself are written
+    /// in between (HTTP/2), this is the end of a request that fits into one write.
+    pub(super) fn first_sent(&self) -> Option<MonoNanos> {
+        set(&self.first_write)
+    }
+
+    fn has_read(&self) {
+        self.read.store(self.clock.monotonic().0, Ordering::Relaxed);
+    }
+
+    fn has_answered(&self) {
+        if self.answer.load(Ordering::Relaxed) == 0 {
+            self.answer.store(self.read.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    fn has_written(&self) {
+        let now = self.clock.monotonic().0;
+        if self.first_write.load(Ordering::Relaxed) == 0 {
+            self.first_write.store(now, Ordering::Relaxed);
+        }
+        if self.answer.load(Ordering::Relaxed) == 0 {
+            self.write_before_answer.store(now, Ordering::Relaxed);
+        }
+    }
+}
+
+fn set(stamp: &AtomicU64) -> Option<MonoNanos> {
+    let at = stamp.load(Ordering::Relaxed);
+    (at != 0).then_some(MonoNanos(at))
+}
+
+// === impl StampedTcp ===
+
+impl StampedTcp {
+    /// Takes over a socket that has just connected.
+    pub(super) fn new(tcp: TcpStream, clock: Clock) -> Self {
+        Self { tcp, stamps: Arc::new(Stamps::new(clock)) }
+    }
+
+    fn wrote(&self, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.stamps.has_written();
+        }
+        written
+    }
+}
+
+impl AsyncRead for StampedTcp {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.stamps.has_read();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for StampedTcp {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write(cx, buf);
+        self.wrote(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
+        self.wrote(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// A connection in the clear.
+    pub(super) fn plain(tcp: StampedTcp) -> Self {
+        Self { stamps: Arc::clone(&tcp.stamps), transport: Transport::Plain(tcp) }
+    }
+
+    /// A connection under TLS, after its handshake.
+    pub(super) fn tls(tls: TlsStream<StampedTcp>) -> Self {
+        let stamps = Arc::clone(&tls.get_ref().0.stamps);
+        Self { stamps, transport: Transport::Tls(Box::new(tls)) }
+    }
+
+    /// The instants of its reads and writes.
+    pub(super) fn stamps(&self) -> Arc<Stamps> {
+        Arc::clone(&self.stamps)
+    }
+
+    /// Whether both ends agreed on HTTP/2 in the TLS handshake.
+    pub(super) fn agreed_on_http2(&self) -> bool {
+        match &self.transport {
+            Transport::Plain(_) => false,
+            Transport::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        let before = buf.filled().len();
+        let read = match &mut self.transport {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        };
+        ready!(read)?;
+        if buf.filled().len() > before {
+            self.stamps.has_answered();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
+        match &mut self.transport {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Transport::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        match &mut self.transport {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Transport::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.transport {
+            Transport::Plain(tcp) => tcp.is_write_vectored(),
+            Transport::Tls(tls) => tls.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.transport {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Transport::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.transport {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Transport::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! From a name to a connection: resolve, connect, TLS, each stamped when it is done.
+
+use super::connection::{Connection, StampedTcp};
+use super::deadline::Deadline;
+use super::failure::{Attempt, failure, is_local, of_io};
+use super::marking::Mark;
+use super::record::StepRecord;
+use super::runner::Context;
+use super::spec::TlsOptions;
+use super::target::Target;
+use super::template::Variables;
+use super::tls::Alpn;
+use crate::base::error::Chain;
+use crate::model::probe::{FailureReason, Phase};
+use rustls::pki_types::ServerName;
+use std::io;
+use std::net::SocketAddr;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// No more addresses of a name are tried.
+const MAX_ADDRESSES: usize = 16;
+
+/// What a step works with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StepContext<'a> {
+    /// Clock, telemetry, TLS.
+    pub context: &'a Context,
+    /// Of the whole run, or of the cleaning up.
+    pub deadline: &'a Deadline,
+    /// What the run knows so far.
+    pub variables: &'a Variables,
+    /// Who sends.
+    pub mark: &'a Mark,
+}
+
+/// Dials a target. Addresses are tried in order until one connects, each with an equal share of
+/// what the deadline leaves.
+pub(super) async fn dial(
+    target: &Target,
+    tls: &TlsOptions,
+    alpn: Alpn,
+    step: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<Connection> {
+    // Before the first phase: making a configuration is not the target's time.
+    let secure = if target.tls { Some(step.context.tls.get(tls, alpn)?) } else { None };
+    let addresses = resolve(target, step.deadline, record).await?;
+    let tcp = connect(&addresses, step.deadline, record).await?;
+    let tcp = StampedTcp::new(tcp, step.context.clock.clone());
+    let Some(config) = secure else { return Ok(Connection::plain(tcp)) };
+    let name = tls.server_name.as_deref().unwrap_or(&target.host);
+    let server = ServerName::try_from(name.to_owned()).map_err(|error| {
+        failure(FailureReason::Tls, format!("`{name}` cannot be verified: {error}"))
+    })?;
+    let from = record.now();
+    let doing = format!("the TLS handshake with {name}");
+    let connected = TlsConnector::from(config).connect(server, tcp);
+    let connected = step.deadline.run(&doing, connected).await?;
+    let tls = connected.map_err(|error| of_io(&error, FailureReason::Tls, &doing))?;
+    record.phase(Phase::Tls, from, record.now());
+    Ok(Connection::tls(tls))
+}
+
+/// The addresses of a target's host. One that is an address itself needs no resolving, and the
+/// phase is absent.
+async fn resolve(
+    target: &Target,
+    deadline: &Deadline,
+    record: &mut StepRecord,
+) -> Attempt<Vec<SocketAddr>> {
+    if let Some(address) = target.address() {
+        return Ok(vec![SocketAddr::new(address, target.port)]);
+    }
+    let from = record.now();
+    let doing = format!("resolving {}", target.host);
+    let found = tokio::net::lookup_host((target.host.as_str(), target.port));
+    let found = deadline.run(&doing, found).await?;
+    let to = record.now();
+    let addresses: Vec<SocketAddr> = found
+        .map_err(|error| of_io(&error, FailureReason::Resolve, &doing))?
+        .take(MAX_ADDRESSES)
+        .collect();
+    if addresses.is_empty() {
+        return Err(failure(FailureReason::Resolve, format!("{doing}: it has no address")));
+    }
+    record.phase(Phase::Resolve, from, to);
+    Ok(addresses)
+}
+
+async fn connect(
+    addresses: &[SocketAddr],
+    deadline: &Deadline,
+    record: &mut StepRecord,
+) -> Attempt<TcpStream> {
+    let from = record.now();
+    let mut errors: Vec<(SocketAddr, io::Error)> = Vec::new();
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = u32::try_from(addresses.len() - tried).unwrap_or(1).max(1);
+        let share = deadline.no_later_than(record.now().plus(deadline.remaining() / left));
+        let error = match share.limit(TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => match stream.set_nodelay(true) {
+                Ok(()) => {
+                    record.phase(Phase::Connect, from, record.now());
+                    return Ok(stream);
+                }
+                Err(error) => error,
+            },
+            Ok(Err(error)) => error,
+            Err(_) => io::ErrorKind::TimedOut.into(),
+        };
+        errors.push((*address, error));
+    }
+    let tries: Vec<String> =
+        errors.iter().map(|(address, error)| format!("{address}: {}", Chain(error))).collect();
+    let tries = tries.join("; ");
+    if deadline.has_passed() {
+        return Err(deadline.failure(format_args!("connecting ({tries})")));
+    }
+    let ours = errors.iter().all(|(_, error)| is_local(error));
+    let reason = if ours { FailureReason::Local } else { FailureReason::Connect };
+    Err(failure(reason, format!("connecting to {tries}")))
+}

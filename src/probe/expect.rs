@@ -1,0 +1,164 @@
+//! Waiting for a message: a predicate over a stream, not over its next frame.
+//!
+//! Other messages are ignored. When the budget is over, the wait goes on until the deadline, so
+//! that a message that came late is told from one that never came.
+
+use super::check::FilledText;
+use super::dial::StepContext;
+use super::failure::{Attempt, failure, quote};
+use super::json_match;
+use super::record::StepRecord;
+use super::spec::Expect;
+use super::stream::{OpenStream, Received, StreamEnd};
+use super::template::Variables;
+use crate::base::clock::MonoNanos;
+use crate::base::duration::humane;
+use crate::model::probe::{Failure, FailureReason, Phase};
+use bytes::Bytes;
+use serde_json::Value;
+use std::fmt;
+use std::time::Duration;
+
+/// From when a message counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Since {
+    /// The value is the time from here to the match.
+    pub from: MonoNanos,
+    /// Whether what arrived before cannot be it: an answer does not precede its question.
+    pub only_after: bool,
+}
+
+/// An expectation with its variables filled in.
+#[derive(Clone, Debug)]
+struct Wanted {
+    json: Option<Value>,
+    text: Option<FilledText>,
+    event: Option<String>,
+}
+
+/// What a wait came to.
+enum Seen {
+    Match(Received),
+    End(StreamEnd),
+    Gap(Duration),
+    Nothing,
+}
+
+/// Waits for the expected message; hands back its body, from which values may be captured.
+pub(super) async fn fulfil(
+    expect: &Expect,
+    stream: &OpenStream,
+    since: Since,
+    with: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<Bytes> {
+    let wanted = Wanted::fill(expect, with.variables)?;
+    let seen = wait(&wanted, stream, since, with, record.now()).await;
+    let budget = expect.within.map_or_else(String::new, |within| format!(" within {}", humane(within)));
+    let name = format!("{wanted} comes{budget}");
+    let judged = match seen {
+        Seen::Match(message) => {
+            let latency = message.arrived.since(since.from);
+            record.phase(Phase::Message, since.from, message.arrived);
+            record.message_latency(since.from, message.arrived);
+            if expect.within.is_some_and(|within| latency > within) {
+                Err((FailureReason::Late, format!("it came after {}", humane(latency))))
+            } else {
+                Ok(message.body)
+            }
+        }
+        Seen::End(end) => Err((end.reason, format!("{}{}", end.words, others(stream)))),
+        Seen::Gap(limit) => {
+            Err((FailureReason::Check, format!("nothing came for {}", humane(limit))))
+        }
+        Seen::Nothing => Err((FailureReason::Lost, format!("it never came{}", others(stream)))),
+    };
+    record.check(name.clone(), judged.as_ref().map(drop).map_err(|(_, found)| found.clone()));
+    judged.map_err(|(reason, found)| complaint(reason, &name, &found, stream))
+}
+
+fn complaint(reason: FailureReason, name: &str, found: &str, stream: &OpenStream) -> Failure {
+    failure(reason, format!("expected that over {} {name}, but {found}", stream.target))
+}
+
+async fn wait(
+    wanted: &Wanted,
+    stream: &OpenStream,
+    since: Since,
+    with: StepContext<'_>,
+    began: MonoNanos,
+) -> Seen {
+    let earliest = if since.only_after { since.from } else { MonoNanos(0) };
+    let mut from = 0;
+    loop {
+        let silent_since = stream.inbox.look(|state| state.last).map_or(began, |at| at.max(began));
+        let limit = match stream.max_gap {
+            Some(gap) => with.deadline.no_later_than(silent_since.plus(gap)),
+            None => with.deadline.clone(),
+        };
+        let looked = stream.inbox.until(&limit, |state| {
+            let found = state.take(&mut from, |m| m.arrived >= earliest && wanted.matches(m));
+            found.map(Seen::Match).or_else(|| state.end.clone().map(Seen::End))
+        });
+        if let Ok(seen) = looked.await {
+            return seen;
+        }
+        if with.deadline.has_passed() {
+            return Seen::Nothing;
+        }
+        let still_silent =
+            stream.inbox.look(|state| state.last.is_none_or(|last| last <= silent_since));
+        if let Some(gap) = stream.max_gap.filter(|_| still_silent) {
+            return Seen::Gap(gap);
+        }
+    }
+}
+
+/// How much else came, in words.
+fn others(stream: &OpenStream) -> String {
+    stream.inbox.look(|state| match (state.arrived, state.dropped) {
+        (0, _) => " (nothing else did)".to_owned(),
+        (arrived, 0) => format!(" ({arrived} in all came)"),
+        (arrived, dropped) => format!(" ({arrived} in all came, {dropped} were dropped unread)"),
+    })
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    fn fill(expect: &Expect, variables: &Variables) -> Attempt<Self> {
+        let json = expect.json.as_ref().map(|json| variables.fill_json(json)).transpose()?;
+        let text = expect.text.as_ref().map(|text| FilledText::fill(text, variables)).transpose()?;
+        let event = expect.event.as_ref().map(|event| variables.fill(event)).transpose()?;
+        Ok(Self { json, text, event })
+    }
+
+    fn matches(&self, message: &Received) -> bool {
+        let event = self.event.is_none() || self.event == message.event;
+        event
+            && self
+                .text
+                .as_ref()
+                .is_none_or(|text| text.holds(&String::from_utf8_lossy(&message.body)))
+            && self.json.as_ref().is_none_or(|wanted| {
+                serde_json::from_slice(&message.body)
+                    .is_ok_and(|found| json_match::contains(wanted, &found))
+            })
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.event {
+            Some(event) => write!(f, "an event of type {}", quote(event))?,
+            None => f.write_str("a message")?,
+        }
+        if let Some(json) = &self.json {
+            write!(f, " that contains {}", quote(&json.to_string()))?;
+        }
+        match &self.text {
+            Some(text) => write!(f, " whose text {text}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The HTTP step: one request, redirects where they are asked for, and checks on the answer.
+//!
+//! Every hop dials anew, so that a run measures what a cold client sees. The checks are made on the
+//! last answer, all of them, so that a report shows everything that is wrong at once.
+
+use super::check::{self, Body, Check};
+use super::dial::{StepContext, dial};
+use super::failure::{Attempt, failure, quote};
+use super::http_exchange::{Answer, Ask, ReadBody, alpn, exchange};
+use super::record::StepRecord;
+use super::spec::{HeaderText, HttpStep};
+use super::target::Target;
+use crate::model::probe::FailureReason;
+use ::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, LOCATION};
+use ::http::{HeaderName, Method, StatusCode};
+use bytes::Bytes;
+
+/// Carries out the step; hands back the body, from which values may be captured.
+pub(super) async fn run(
+    step: &HttpStep,
+    with: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<Bytes> {
+    let mut target = Target::parse(&with.variables.fill(&step.url)?, ["http", "https"])?;
+    record.talks("http", target.display());
+    let mut ask = first_ask(step, &target, with)?;
+    let mut hops = 0;
+    loop {
+        let connection = dial(&target, &step.tls, alpn(step.version), with, record).await?;
+        let mut answer =
+            exchange(connection, &target, step.version, ask.clone(), with, record).await?;
+        let body = answer.read_body(with, record).await?;
+        match redirect(&answer).filter(|_| hops < step.max_redirects) {
+            Some(location) => {
+                let next = target.redirected(&location)?;
+                ask = next_ask(ask, step, answer.head.status, &target, &next);
+                target = next;
+                hops += 1;
+            }
+            None => return judge(step, &answer, body, with, record),
+        }
+    }
+}
+
+fn first_ask(step: &HttpStep, target: &Target, with: StepContext<'_>) -> Attempt<Ask> {
+    let method = Method::from_bytes(step.method.as_bytes()).map_err(|_| {
+        failure(FailureReason::Local, format!("`{}` is not a method", quote(&step.method)))
+    })?;
+    let headers = with.mark.headers(&step.headers, with.variables, target.authorization())?;
+    let body = step.body.as_deref().map(|text| with.variables.fill(text)).transpose()?;
+    Ok(Ask { method, headers, body: body.unwrap_or_default().into() })
+}
+
+fn redirect(answer: &Answer) -> Option<String> {
+    let moved = matches!(answer.head.status.as_u16(), 301 | 302 | 303 | 307 | 308);
+    let location = answer.head.headers.get(LOCATION).filter(|_| moved)?;
+    location.to_str().ok().map(str::to_owned)
+}
+
+/// The request of the next hop, as browsers make it: credentials and secrets stay with their
+/// origin, and what is not repeated becomes a GET.
+fn next_ask(mut ask: Ask, step: &HttpStep, status: StatusCode, from: &Target, to: &Target) -> Ask {
+    if !to.same_origin(from) {
+        let secrets = step
+            .headers
+            .iter()
+            .filter(|(_, text)| matches!(text, HeaderText::Secret(_)))
+            .filter_map(|(name, _)| HeaderName::from_bytes(name.as_bytes()).ok());
+        for name in secrets.chain([AUTHORIZATION, COOKIE, HOST]) {
+            drop(ask.headers.remove(name));
+        }
+    }
+    let becomes_get = match status.as_u16() {
+        303 => ask.method != Method::HEAD,
+        301 | 302 => ask.method == Method::POST,
+        _ => false,
+    };
+    if becomes_get {
+        ask.method = Method::GET;
+        ask.body = Bytes::new();
+        drop(ask.headers.remove(CONTENT_TYPE));
+    }
+    ask
+}
+
+fn judge(
+    step: &HttpStep,
+    answer: &Answer,
+    body: ReadBody,
+    with: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<Bytes> {
+    let status = check::status(&step.status, answer.head.status.as_u16());
+    let wrong_status = status.complaint().map(|complaint| {
+        let mut message = complaint;
+        if let Some(location) = redirect(answer) {
+            message.push_str(&format!("; it redirects to {}", quote(&location)));
+        }
+        if !body.kept.is_empty() {
+            let said = String::from_utf8_lossy(&body.kept);
+            message.push_str(&format!("; it says: {}", quote(&said)));
+        }
+        failure(FailureReason::Status, message)
+    });
+    let mut checks = vec![status];
+    for wanted in &step.header_checks {
+        checks.push(check::header(wanted, &answer.head.headers, with.variables)?);
+    }
+    let of = Body { kept: &body.kept, length: body.length };
+    for wanted in &step.body_checks {
+        checks.push(check::body(wanted, of, with.variables)?);
+    }
+    let complaint = checks.iter().find_map(Check::complaint);
+    for Check { name, found } in checks {
+        record.check(name, found);
+    }
+    match (wrong_status, complaint) {
+        (Some(failure), _) => Err(failure),
+        (None, Some(complaint)) => Err(failure(FailureReason::Check, complaint)),
+        (None, None) => Ok(body.kept),
+    }
+}

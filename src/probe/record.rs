@@ -1,0 +1,111 @@
+//! What a step finds out while it runs.
+//!
+//! Phases are laid end to end: each begins no earlier than the one before ended, so that they never
+//! overlap and add up to the step but for what lies between. Only completed phases are recorded.
+
+use super::failure::quote;
+use crate::base::clock::{Clock, MonoNanos, nanos};
+use crate::model::probe::{CheckResult, Failure, Phase, PhaseTiming, StepResult};
+
+/// The result of a step in the making.
+#[derive(Debug)]
+pub(super) struct StepRecord {
+    clock: Clock,
+    run_started: MonoNanos,
+    started: MonoNanos,
+    /// The end of the last phase.
+    cursor: MonoNanos,
+    /// When the step sent what it sends: what `since` refers to.
+    pub sent: Option<MonoNanos>,
+    result: StepResult,
+}
+
+impl StepRecord {
+    /// Begins a step now.
+    pub(super) fn begin(clock: &Clock, run_started: MonoNanos, name: &str, span_id: [u8; 8]) -> Self {
+        let started = clock.monotonic();
+        let result = StepResult {
+            name: name.to_owned(),
+            offset_ns: nanos(started.since(run_started)),
+            span_id,
+            ..StepResult::default()
+        };
+        Self { clock: clock.clone(), run_started, started, cursor: started, sent: None, result }
+    }
+
+    /// When the step began.
+    pub(super) fn started(&self) -> MonoNanos {
+        self.started
+    }
+
+    /// The time.
+    pub(super) fn now(&self) -> MonoNanos {
+        self.clock.monotonic()
+    }
+
+    /// Says what the step talks to.
+    pub(super) fn talks(&mut self, protocol: &str, target: String) {
+        self.result.protocol = protocol.to_owned();
+        self.result.target = target;
+    }
+
+    /// A phase that was completed. What of it lies before the end of the phase before is not its
+    /// own: a message may have arrived while an earlier step was running.
+    pub(super) fn phase(&mut self, phase: Phase, from: MonoNanos, to: MonoNanos) {
+        let from = from.max(self.cursor);
+        let to = to.max(from);
+        self.cursor = to;
+        self.result.phases.push(PhaseTiming {
+            phase,
+            offset_ns: nanos(from.since(self.run_started)),
+            duration_ns: nanos(to.since(from)),
+        });
+    }
+
+    /// A check that was made; `found` is what was found instead.
+    pub(super) fn check(&mut self, name: String, found: Result<(), String>) {
+        let passed = found.is_ok();
+        let found = found.err().map(|found| quote(&found));
+        self.result.checks.push(CheckResult { name, passed, found });
+    }
+
+    /// The status of the answer.
+    pub(super) fn status(&mut self, status: u16) {
+        self.result.status = Some(status);
+    }
+
+    /// The value of a message step.
+    pub(super) fn message_latency(&mut self, since: MonoNanos, arrived: MonoNanos) {
+        self.result.message_latency_ns = Some(nanos(arrived.since(since)));
+    }
+
+    /// Ends the step now.
+    pub(super) fn finish(mut self, failure: Option<Failure>) -> StepResult {
+        self.result.duration_ns = nanos(self.clock.monotonic().since(self.started));
+        self.result.failure = failure;
+        self.result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::UnixNanos;
+    use std::time::Duration;
+
+    /// Guarantees that phases neither overlap nor run backwards, whatever stamps they get.
+    #[test]
+    fn phases_lie_end_to_end() {
+        let clock = Clock::manual(UnixNanos(0));
+        clock.advance(Duration::from_nanos(100));
+        let mut record = StepRecord::begin(&clock, MonoNanos(40), "1", [1; 8]);
+        record.phase(Phase::Send, MonoNanos(110), MonoNanos(130));
+        record.phase(Phase::Wait, MonoNanos(90), MonoNanos(170));
+        record.phase(Phase::Message, MonoNanos(50), MonoNanos(60));
+        clock.advance(Duration::from_nanos(100));
+        let result = record.finish(None);
+        let spans: Vec<_> = result.phases.iter().map(|p| (p.offset_ns, p.duration_ns)).collect();
+        assert_eq!(spans, [(70, 20), (90, 40), (130, 0)]);
+        assert_eq!((result.offset_ns, result.duration_ns), (60, 100));
+    }
+}

@@ -1,0 +1,261 @@
+//! Streams that a run holds open, and the messages that came over them.
+//!
+//! A reader task per stream stamps every message on arrival and puts it into an [`Inbox`], so that
+//! a message that comes while another step is running keeps its true stamp. An inbox is bounded:
+//! the oldest message makes way, and is counted. Messages that a step passes over stay for the
+//! steps after it; the one that matches is taken out.
+
+use super::deadline::{Deadline, Expired};
+use super::websocket::Sink;
+use crate::base::clock::{Clock, MonoNanos};
+use crate::model::probe::FailureReason;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
+
+/// An inbox keeps no more messages than this.
+const MAX_MESSAGES: usize = 4096;
+/// An inbox keeps no more bytes than this.
+const MAX_BYTES: usize = 4 << 20;
+/// A single message or event may not be longer.
+pub(super) const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+/// A message of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Received {
+    /// When the read returned that completed it.
+    pub arrived: MonoNanos,
+    /// The type of an SSE event; `message` when it has none.
+    pub event: Option<String>,
+    /// Text or data.
+    pub body: Bytes,
+}
+
+/// How a stream ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StreamEnd {
+    /// When that was seen.
+    pub at: MonoNanos,
+    /// Closed, or broken in another way.
+    pub reason: FailureReason,
+    /// The close code of a WebSocket, when it sent one.
+    pub code: Option<u16>,
+    /// In words.
+    pub words: String,
+}
+
+/// Messages that came and have not been taken, and how the stream stands.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+/// What an inbox knows.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    messages: VecDeque<(u64, Received)>,
+    bytes: usize,
+    /// How many messages ever came: the number of the next one.
+    pub arrived: u64,
+    /// How many made way unseen.
+    pub dropped: u64,
+    /// When the first message came.
+    pub first: Option<MonoNanos>,
+    /// When the last message came.
+    pub last: Option<MonoNanos>,
+    /// The last pong: its payload and arrival.
+    pub pong: Option<(Bytes, MonoNanos)>,
+    /// Set once the stream has ended.
+    pub end: Option<StreamEnd>,
+}
+
+/// The reader's side of an inbox. Dropping it ends the stream, so that nobody waits for a reader
+/// that is gone.
+#[derive(Debug)]
+pub(super) struct InboxWriter {
+    inbox: Arc<Inbox>,
+    clock: Clock,
+}
+
+/// A stream that a step opened and that stays open to the end of the run.
+#[derive(Debug)]
+pub(super) struct OpenStream {
+    /// The step that opened it.
+    pub step: String,
+    /// For reports.
+    pub target: String,
+    /// `websocket` or `sse`.
+    pub protocol: &'static str,
+    /// When it was open.
+    pub opened: MonoNanos,
+    /// What came over it.
+    pub inbox: Arc<Inbox>,
+    /// While something is waited for, no gap between messages may be longer.
+    pub max_gap: Option<Duration>,
+    /// The close code with which the server must end it.
+    pub close_code: Option<u16>,
+    /// The way to send, where there is one.
+    pub sink: Option<Sink>,
+    /// Reads until the stream is dropped.
+    pub reader: AbortOnDropHandle<()>,
+}
+
+// === impl Inbox ===
+
+impl Inbox {
+    /// An empty inbox and the side that fills it.
+    pub(super) fn new(clock: &Clock) -> (Arc<Self>, InboxWriter) {
+        let inbox = Arc::new(Self::default());
+        let writer = InboxWriter { inbox: Arc::clone(&inbox), clock: clock.clone() };
+        (inbox, writer)
+    }
+
+    /// Looks at the state now.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.lock())
+    }
+
+    /// Looks at the state, now and after every change, until it yields something or the deadline
+    /// passes. One task at a time may wait.
+    pub(super) async fn until<T>(
+        &self,
+        deadline: &Deadline,
+        mut look: impl FnMut(&mut State) -> Option<T>,
+    ) -> Result<T, Expired> {
+        loop {
+            let expired = deadline.has_passed();
+            if let Some(found) = look(&mut self.state.lock()) {
+                return Ok(found);
+            }
+            if expired {
+                return Err(Expired);
+            }
+            // Whether it changed or expired, the state is looked at once more.
+            drop(deadline.limit(self.changed.notified()).await);
+        }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Takes out the first message from number `from` on that matches, and moves `from` behind
+    /// everything that was looked at.
+    pub(super) fn take(
+        &mut self,
+        from: &mut u64,
+        mut matches: impl FnMut(&Received) -> bool,
+    ) -> Option<Received> {
+        let found = self
+            .messages
+            .iter()
+            .position(|(number, message)| *number >= *from && matches(message));
+        let taken = found.and_then(|at| self.messages.remove(at));
+        *from = taken.as_ref().map_or(self.arrived, |(number, _)| number + 1);
+        let (_, message) = taken?;
+        self.bytes -= message.body.len();
+        Some(message)
+    }
+
+    fn push(&mut self, message: Received) {
+        self.first = self.first.or(Some(message.arrived));
+        self.last = Some(message.arrived);
+        self.bytes += message.body.len();
+        self.messages.push_back((self.arrived, message));
+        self.arrived += 1;
+        while self.messages.len() > MAX_MESSAGES || self.bytes > MAX_BYTES {
+            let Some((_, oldest)) = self.messages.pop_front() else { break };
+            self.bytes -= oldest.body.len();
+            self.dropped += 1;
+        }
+    }
+}
+
+// === impl InboxWriter ===
+
+impl InboxWriter {
+    /// A message came.
+    pub(super) fn push(&self, message: Received) {
+        self.change(|state| state.push(message));
+    }
+
+    /// A pong came.
+    pub(super) fn pong(&self, payload: Bytes, arrived: MonoNanos) {
+        self.change(|state| state.pong = Some((payload, arrived)));
+    }
+
+    /// The stream ended. The first word on that counts.
+    pub(super) fn end(&self, reason: FailureReason, code: Option<u16>, words: String) {
+        let at = self.clock.monotonic();
+        self.change(|state| {
+            drop(state.end.get_or_insert(StreamEnd { at, reason, code, words }));
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.inbox.state.lock());
+        self.inbox.changed.notify_one();
+    }
+}
+
+impl Drop for InboxWriter {
+    fn drop(&mut self) {
+        self.end(FailureReason::Closed, None, "the stream ended".to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::UnixNanos;
+
+    fn message(text: &str) -> Received {
+        let body = Bytes::copy_from_slice(text.as_bytes());
+        Received { arrived: MonoNanos(1), event: None, body }
+    }
+
+    /// Guarantees that messages passed over stay, and that a matching one is taken once.
+    #[test]
+    fn what_does_not_match_stays() {
+        let mut state = State::default();
+        ["a", "b", "a"].map(|text| state.push(message(text)));
+        let (mut early, mut late) = (0, 0);
+        let mut take = |from: &mut u64, text: &str| {
+            let found = state.take(from, |m| m.body == text.as_bytes());
+            found.is_some()
+        };
+        assert!(take(&mut early, "b"), "the second");
+        assert!(take(&mut late, "a"), "the first, which was passed over");
+        assert!(take(&mut late, "a"), "the third");
+        assert!(!take(&mut late, "a"));
+        assert_eq!((state.bytes, late), (0, 3));
+    }
+
+    /// Guarantees the bound, by number and by size, and that what made way is counted.
+    #[test]
+    fn an_inbox_is_bounded() {
+        let mut state = State::default();
+        (0..MAX_MESSAGES + 10).for_each(|_| state.push(message("x")));
+        assert_eq!((state.messages.len(), state.dropped), (MAX_MESSAGES, 10));
+        let large = "x".repeat(MAX_BYTES - 1);
+        state.push(message(&large));
+        assert_eq!((state.messages.len(), state.bytes), (2, MAX_BYTES));
+    }
+
+    /// Guarantees that a reader that disappears is seen as the end of its stream.
+    #[tokio::test]
+    async fn a_reader_that_is_gone_ends_the_stream() {
+        let clock = Clock::manual(UnixNanos(0));
+        let (inbox, writer) = Inbox::new(&clock);
+        writer.end(FailureReason::Closed, Some(1000), "bye".to_owned());
+        drop(writer);
+        let deadline = Deadline::new(&clock, MonoNanos(0), Duration::from_secs(60));
+        let end = inbox.until(&deadline, |state| state.end.clone()).await.expect("ended");
+        assert_eq!((end.code, end.words.as_str()), (Some(1000), "bye"));
+    }
+}
