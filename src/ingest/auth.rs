@@ -36,10 +36,8 @@ mod tests {
     use crate::base::secret::Secret;
 
     fn check(header: Option<&str>, expected: Option<&str>) {
-        let token = |name: &str, secret: &str| Token {
-            name: name.to_owned(),
-            secret: Secret::new(secret),
-        };
+        let token =
+            |name: &str, secret: &str| Token { name: name.to_owned(), secret: Secret::new(secret) };
         let tokens = [token("ios", "one"), token("android", "two"), token("broken", "")];
         let mut headers = HeaderMap::new();
         if let Some(header) = header {

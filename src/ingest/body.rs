@@ -119,8 +119,10 @@ mod tests {
     use std::convert::Infallible;
 
     async fn taken(pieces: &[&'static str], limit: usize, budget: usize) -> Result<Bytes, Problem> {
-        let frames: Vec<Result<_, Infallible>> =
-            pieces.iter().map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes())))).collect();
+        let frames: Vec<Result<_, Infallible>> = pieces
+            .iter()
+            .map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes()))))
+            .collect();
         let mut body = StreamBody::new(futures::stream::iter(frames));
         let budget = Budget::new(budget);
         let mut reservation = budget.enter(0, Duration::ZERO).await.expect("room for nothing");

@@ -50,9 +50,8 @@ fn from_json<T: DeserializeOwned>(plain: &[u8]) -> Result<T, Problem> {
         Ok(request) => return Ok(request),
         Err(error) => error,
     };
-    let refused = |error: serde_json::Error| {
-        Problem::Undecodable(format!("the JSON is not OTLP: {error}"))
-    };
+    let refused =
+        |error: serde_json::Error| Problem::Undecodable(format!("the JSON is not OTLP: {error}"));
     if !error.is_data() || text.len() > MENDED_BYTES {
         return Err(refused(error));
     }

@@ -116,10 +116,9 @@ pub(super) mod tests {
     async fn the_limit_is_exact() {
         let plain = vec![7_u8; 300_000];
         let zstd = |plain: &[u8]| zstd::encode_all(plain, 3).expect("packs");
-        for (compression, once) in [
-            (Compression::Gzip, gzip(&plain)),
-            (Compression::Zstd, zstd(&plain)),
-        ] {
+        for (compression, once) in
+            [(Compression::Gzip, gzip(&plain)), (Compression::Zstd, zstd(&plain))]
+        {
             let twice = [once.clone(), once].concat();
             let all = inflated(compression, twice.clone(), 600_000, 1 << 20).await;
             assert_eq!(all.ok(), Some(600_000), "{compression:?}");

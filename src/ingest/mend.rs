@@ -39,8 +39,12 @@ fn mend_member(key: &str, value: &mut Value) {
             *value = text.parse().ok().and_then(serde_json::Number::from_f64).into();
         }
         (
-            "droppedAttributesCount" | "droppedEventsCount" | "droppedLinksCount" | "flags"
-            | "scale" | "offset",
+            "droppedAttributesCount"
+            | "droppedEventsCount"
+            | "droppedLinksCount"
+            | "flags"
+            | "scale"
+            | "offset",
             Value::String(text),
         ) => *value = text.parse::<i64>().ok().into(),
         ("kind", Value::String(name)) => {

@@ -39,7 +39,8 @@ fn protobuf(signal: Signal, tally: &Tally) -> Vec<u8> {
             ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec()
         }
         Signal::Logs => {
-            let partial = ExportLogsPartialSuccess { rejected_log_records: rejected, error_message };
+            let partial =
+                ExportLogsPartialSuccess { rejected_log_records: rejected, error_message };
             ExportLogsServiceResponse { partial_success: Some(partial) }.encode_to_vec()
         }
     }

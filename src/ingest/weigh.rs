@@ -6,8 +6,8 @@
 
 use super::request::Encoding;
 use crate::wire::otlp::{
-    AnyValue, Event, ExponentialHistogramDataPoint, HistogramDataPoint, KeyValue, LogRecord, Metric,
-    NumberDataPoint, ResourceLogs, ResourceMetrics, ResourceSpans, ScopeLogs, ScopeMetrics,
+    AnyValue, Event, ExponentialHistogramDataPoint, HistogramDataPoint, KeyValue, LogRecord,
+    Metric, NumberDataPoint, ResourceLogs, ResourceMetrics, ResourceSpans, ScopeLogs, ScopeMetrics,
     ScopeSpans, Signal, Span,
 };
 use opentelemetry_proto::tonic::common::v1::EntityRef;

@@ -57,7 +57,8 @@ fn planted() -> Vec<KeyValue> {
 const KEPT: [&str; 4] = ["http.request.method", "url.full", "http.target", "session.id"];
 
 fn resource() -> Option<Resource> {
-    let entity = EntityRef { schema_url: canary(), id_keys: vec![canary()], ..EntityRef::default() };
+    let entity =
+        EntityRef { schema_url: canary(), id_keys: vec![canary()], ..EntityRef::default() };
     Some(Resource { attributes: planted(), entity_refs: vec![entity], ..Resource::default() })
 }
 
@@ -185,7 +186,10 @@ fn names_stay() {
     let _ = redactor().redact(&mut request);
     let DecodedRequest::Traces(traces) = request else { unreachable!("made above") };
     let scope = &traces.resource_spans[0].scope_spans[0];
-    assert_eq!(scope.scope.as_ref().map(|scope| scope.name.as_str()), Some("io.opentelemetry.okhttp"));
+    assert_eq!(
+        scope.scope.as_ref().map(|scope| scope.name.as_str()),
+        Some("io.opentelemetry.okhttp")
+    );
     let span = &scope.spans[0];
     assert_eq!(span.name, "GET /search");
     assert_eq!(span.status.as_ref().map(|status| status.code), Some(2));
@@ -215,11 +219,8 @@ fn everything_is_bounded() {
     assert_eq!(redactor().attributes(&mut attributes), 5);
     assert_eq!(find_text(&attributes, "region"), Some("ü".repeat(MAX_VALUE_BYTES / 2).as_str()));
 
-    let span = Span {
-        name: "ü".repeat(300),
-        events: vec![Event::default(); 130],
-        ..Span::default()
-    };
+    let span =
+        Span { name: "ü".repeat(300), events: vec![Event::default(); 130], ..Span::default() };
     let scope = ScopeSpans {
         spans: vec![span],
         schema_url: "https://opentelemetry.io/schemas/1.44.0".to_owned(),

@@ -48,8 +48,16 @@ mod tests {
     /// Guarantees that nothing of a URL is left but scheme, host, port and path.
     #[test]
     fn urls_keep_scheme_host_and_path() {
-        check(reduce_url, "https://api.example.com:8443/v1/rooms", "https://api.example.com:8443/v1/rooms");
-        check(reduce_url, "https://me:pw@api.example.com/v1?token=x#y", "https://api.example.com/v1");
+        check(
+            reduce_url,
+            "https://api.example.com:8443/v1/rooms",
+            "https://api.example.com:8443/v1/rooms",
+        );
+        check(
+            reduce_url,
+            "https://me:pw@api.example.com/v1?token=x#y",
+            "https://api.example.com/v1",
+        );
         check(reduce_url, "wss://a@b@host", "wss://host");
         check(reduce_url, "https://host/a@b/c", "https://host/a@b/c");
         check(reduce_url, "https://host/c;jsessionid=1", "https://host/c");

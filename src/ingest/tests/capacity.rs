@@ -33,7 +33,9 @@ async fn export(
 fn chunked(bytes: Vec<u8>) -> reqwest::Body {
     let pieces: Vec<_> = bytes
         .chunks(10_000)
-        .map(|piece| Ok::<_, std::io::Error>(http_body::Frame::data(bytes::Bytes::copy_from_slice(piece))))
+        .map(|piece| {
+            Ok::<_, std::io::Error>(http_body::Frame::data(bytes::Bytes::copy_from_slice(piece)))
+        })
         .collect();
     reqwest::Body::wrap(http_body_util::StreamBody::new(futures::stream::iter(pieces)))
 }
@@ -121,9 +123,7 @@ async fn a_failing_sink_is_retryable() {
     let bad = Span { trace_id: vec![], ..span() };
     let spans = || vec![span(), span(), bad.clone()];
     let pressure = Pressure { retry_after: Duration::from_secs(60) };
-    for (why, delay) in
-        [(Refusal::Full, 2), (Refusal::Unavailable, 2), (Refusal::Pressure, 3)]
-    {
+    for (why, delay) in [(Refusal::Full, 2), (Refusal::Unavailable, 2), (Refusal::Pressure, 3)] {
         *house.sink.pressure.lock() = (why == Refusal::Pressure).then_some(pressure);
         *house.sink.failure.lock() = match why {
             Refusal::Full => Some(CommitError::Full),
@@ -184,15 +184,13 @@ async fn the_door_counts_itself() {
     let _ = post(&house, "br", Vec::new()).await;
     export(&house, vec![span()], None).await.expect("taken");
     let telemetry = &house.telemetry;
-    let requests = |labels: &[&str]| {
-        telemetry.ingest_requests_total.with_label_values(labels).get()
-    };
+    let requests =
+        |labels: &[&str]| telemetry.ingest_requests_total.with_label_values(labels).get();
     assert_eq!(requests(&["http", "traces", "200"]), 1);
     assert_eq!(requests(&["http", "traces", "415"]), 1);
     assert_eq!(requests(&["grpc", "traces", "0"]), 1);
-    let received = |labels: &[&str]| {
-        telemetry.ingest_received_bytes_total.with_label_values(labels).get()
-    };
+    let received =
+        |labels: &[&str]| telemetry.ingest_received_bytes_total.with_label_values(labels).get();
     assert_eq!((received(&["http"]), received(&["grpc"])), (bytes, bytes + 5));
     let acknowledged = telemetry.ingest_ack_duration_seconds.with_label_values(&["http"]);
     assert_eq!(acknowledged.get_sample_count(), 1);

@@ -199,8 +199,7 @@ async fn every_answer_over_grpc() {
     let response = plain.export(request(vec![span()])).await.expect("taken").into_inner();
     assert_eq!(response, ExportTraceServiceResponse { partial_success: None });
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
-        let mut packed =
-            grpc(&house).await.send_compressed(encoding).accept_compressed(encoding);
+        let mut packed = grpc(&house).await.send_compressed(encoding).accept_compressed(encoding);
         let _ = packed.export(request(vec![span()])).await.expect("taken");
     }
     let _ = plain.export(ExportTraceServiceRequest::default()).await.expect("empty is fine");

@@ -9,7 +9,8 @@ use crate::wire::attributes::find;
 use crate::wire::otlp::Value;
 
 const ID: &str = r#""traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"eee19b7ec3c1b174""#;
-const TIMES: &str = r#""startTimeUnixNano":"1544712660000000000","endTimeUnixNano":1544712661000000000"#;
+const TIMES: &str =
+    r#""startTimeUnixNano":"1544712660000000000","endTimeUnixNano":1544712661000000000"#;
 
 fn decoded(signal: Signal, json: &str) -> Result<DecodedRequest, Problem> {
     decode(signal, Encoding::Json, json.to_owned().into())
@@ -35,7 +36,8 @@ fn valid_spans_in_any_dress() {
     assert_eq!(span.end_time_unix_nano - span.start_time_unix_nano, 1_000_000_000);
     let _ = check_span(&format!(r#"{ID},{TIMES},"parentSpanId":"","unknown":{{"a":[1]}}"#), (1, 0));
     let _ = check_span(&format!(r#"{ID},{TIMES},"parentSpanId":null,"links":null"#), (1, 0));
-    let span = check_span(&format!(r#"{ID},{TIMES},"dropped_links_count":3,"name":"a"#) + "\"", (1, 0));
+    let span =
+        check_span(&format!(r#"{ID},{TIMES},"dropped_links_count":3,"name":"a"#) + "\"", (1, 0));
     assert_eq!(span.dropped_links_count, 0);
     let span = check_span(&format!(r#"{ID},{TIMES},"kind":"SPAN_KIND_CLIENT""#), (1, 0));
     assert_eq!(span.kind, 3);
@@ -59,7 +61,10 @@ fn attribute_values() {
         let span = check_span(&format!(r#"{ID},{TIMES},"attributes":[{attribute}]"#), (1, 0));
         find(&span.attributes, "k").cloned()
     };
-    assert_eq!(value(r#"{"intValue":"9007199254740993"}"#), Some(Value::IntValue(9007199254740993)));
+    assert_eq!(
+        value(r#"{"intValue":"9007199254740993"}"#),
+        Some(Value::IntValue(9007199254740993))
+    );
     assert_eq!(value(r#"{"intValue":-7}"#), Some(Value::IntValue(-7)));
     assert_eq!(value(r#"{"doubleValue":1.5}"#), Some(Value::DoubleValue(1.5)));
     assert_eq!(value(r#"{"doubleValue":"1.5"}"#), Some(Value::DoubleValue(1.5)));
@@ -82,7 +87,9 @@ fn check_metric(data: &str, expected: (u64, u64)) {
 #[test]
 fn silent_losses_are_counted() {
     let number = |value: &str| {
-        format!(r#""gauge":{{"dataPoints":[{{"timeUnixNano":"5",{value}}},{{"timeUnixNano":5,"asInt":"1"}}]}}"#)
+        format!(
+            r#""gauge":{{"dataPoints":[{{"timeUnixNano":"5",{value}}},{{"timeUnixNano":5,"asInt":"1"}}]}}"#
+        )
     };
     check_metric(&number(r#""asDouble":1.5"#), (2, 0));
     check_metric(&number(r#""asDouble":"NaN""#), (1, 1));

@@ -168,7 +168,10 @@ fn a_nameless_metric_counts_by_its_points() {
     }
     let tally = validate(&mut request);
     assert_eq!((tally.items(), tally.rejected(), left(&request)), (3, 3, 0));
-    assert_eq!(tally.explain(Signal::Metrics), "3 of 3 data points rejected: metric has no name (3)");
+    assert_eq!(
+        tally.explain(Signal::Metrics),
+        "3 of 3 data points rejected: metric has no name (3)"
+    );
 }
 
 /// Guarantees that log records are kept whatever their ids, and lose ids that are none.
