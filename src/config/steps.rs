@@ -1,0 +1,295 @@
+//! The steps of a probe, and what they may say of each other.
+//!
+//! ```yaml
+//! steps:
+//!   - { as: bob, websocket: { url: "wss://chat.example.com/rooms/probe" } }
+//!   - as: alice
+//!     http: { post: "https://chat.example.com/rooms/probe/messages", json: { id: "${run.id}" } }
+//!     capture: { message: /id }          # ${message} from the next step on
+//!   - { on: bob, expect: { json: { id: "${message}" }, since: alice, within: 100ms } }
+//!   - { on: bob, send: '{"type":"leave"}' }
+//! cleanup:                               # runs whatever happened
+//!   - http: { delete: "https://chat.example.com/rooms/probe/messages/${message}" }
+//! ```
+
+use super::fields::{Context, Fields};
+use super::names::{is_variable, suggestion};
+use super::scalar::quoted;
+use super::template::{Scope, Secrets};
+use super::tree::{Node, Place, Value};
+use super::writes::WriteTarget;
+use crate::probe::spec::{Action, Step};
+use std::time::Duration;
+use url::Url;
+
+/// More steps than this are no probe.
+const MAX_STEPS: usize = 50;
+/// Captures of one step.
+const MAX_CAPTURES: usize = 50;
+
+/// What a step leaves open for later ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// Nothing.
+    None,
+    /// A WebSocket, to which messages may be sent.
+    WebSocket,
+    /// An event stream.
+    Events,
+}
+
+/// Reads steps, knowing those before.
+pub(super) struct Steps<'t> {
+    /// Where to report.
+    pub(super) cx: &'t Context<'t>,
+    /// What texts may refer to by now.
+    pub(super) scope: Scope,
+    /// The deadline of the run, when it is known.
+    pub(super) timeout: Option<Duration>,
+    writes: &'t [WriteTarget],
+    /// Steps so far.
+    earlier: Vec<Earlier>,
+    /// Put before the number of a step without a name.
+    prefix: &'static str,
+}
+
+struct Earlier {
+    name: String,
+    stream: Stream,
+    /// Where a message sent to its stream goes.
+    target: Option<Url>,
+}
+
+/// Keys of a step that do something, of which there is one.
+const ACTIONS: [&str; 4] = ["http", "websocket", "sse", "on"];
+
+// === impl Steps ===
+
+impl<'t> Steps<'t> {
+    /// A reader before the first step.
+    pub(super) fn new(
+        cx: &'t Context<'t>,
+        writes: &'t [WriteTarget],
+        timeout: Option<Duration>,
+    ) -> Self {
+        Self { cx, scope: Scope::default(), timeout, writes, earlier: Vec::new(), prefix: "" }
+    }
+
+    /// A probe's own protocol block, short for one step.
+    pub(super) fn block(&mut self, key: &'static str, node: &Node) -> Vec<Step> {
+        let action = self.action(key, node);
+        action
+            .map(|action| Step { name: "1".to_owned(), action, capture: Vec::new() })
+            .into_iter()
+            .collect()
+    }
+
+    /// The list under `steps`.
+    pub(super) fn list(&mut self, node: &Node) -> Vec<Step> {
+        self.numbered(node, "steps")
+    }
+
+    /// The list under `cleanup`, which follows all steps.
+    pub(super) fn cleanup(&mut self, node: &Node) -> Vec<Step> {
+        self.prefix = "cleanup.";
+        self.numbered(node, "cleanup")
+    }
+
+    fn numbered(&mut self, node: &Node, key: &str) -> Vec<Step> {
+        let items = self.cx.items(node, key);
+        if items.is_empty() {
+            self.cx.problems.wrong(node.at, format!("`{key}` needs at least one step"));
+        } else if items.len() > MAX_STEPS {
+            self.cx.problems.wrong(node.at, format!("`{key}` has more than {MAX_STEPS} steps"));
+            return Vec::new();
+        }
+        let mut steps = Vec::new();
+        for (item, number) in items.iter().zip(1..) {
+            steps.extend(self.step(item, number));
+        }
+        steps
+    }
+
+    fn step(&mut self, node: &Node, number: usize) -> Option<Step> {
+        let cx = self.cx;
+        let unnamed = format!("{}{number}", self.prefix);
+        let earlier_problems = cx.problems.count();
+        let step = cx.fields(node, "a step", |fields| {
+            let name = fields.get("as").and_then(|node| self.step_name(node)).unwrap_or(unnamed);
+            fields.allow(&["expect", "send", "capture"]);
+            let chosen = fields.exactly_one(&ACTIONS);
+            let known = self.earlier.len();
+            let action = match chosen {
+                Some(("on", node)) => self.on(node, fields),
+                Some((key, node)) => {
+                    self.refuse_outside(fields);
+                    self.action(key, node)
+                }
+                None => None,
+            };
+            // The step is known by its name even when it is wrong, so that later ones may be right.
+            if self.earlier.len() == known {
+                self.earlier.push(Earlier {
+                    name: String::new(),
+                    stream: Stream::None,
+                    target: None,
+                });
+            }
+            if let Some(own) = self.earlier.last_mut() {
+                own.name.clone_from(&name);
+            }
+            let capture = fields.get("capture").map(|node| self.captures(node, &name));
+            Some(Step { name, action: action?, capture: capture.unwrap_or_default() })
+        })?;
+        step.filter(|_| cx.problems.count() == earlier_problems)
+    }
+
+    /// A protocol block. What it opens is remembered as the newest step's.
+    fn action(&mut self, key: &'static str, node: &Node) -> Option<Action> {
+        let (action, stream, target) = match key {
+            "http" => (self.http(node).map(Action::Http), Stream::None, None),
+            "websocket" => {
+                let step = self.websocket(node);
+                let target = step.as_ref().and_then(|step| parse_specimen(&step.url));
+                (step.map(Action::WebSocket), Stream::WebSocket, target)
+            }
+            _ => (self.sse(node).map(Action::Sse), Stream::Events, None),
+        };
+        self.earlier.push(Earlier { name: String::new(), stream, target });
+        action
+    }
+
+    /// `on: bob` with `expect` or `send`.
+    fn on(&self, node: &Node, fields: &mut Fields<'_>) -> Option<Action> {
+        let on = self.earlier(node, "on");
+        let step = on.as_ref().and_then(|on| self.earlier.iter().find(|step| step.name == *on));
+        let stream = step.map_or(Stream::None, |step| step.stream);
+        if let (Some(on), Stream::None, true) = (&on, stream, step.is_some()) {
+            let message = format!("the step `{on}` leaves no stream open");
+            let hint = "name a step with a websocket: or sse: block";
+            self.cx.problems.wrong_hint(node.at, message, hint);
+        }
+        match fields.exactly_one(&["expect", "send"])? {
+            ("expect", node) => {
+                let expect = self.expect(node, stream)?;
+                Some(Action::Expect { on: on?, expect })
+            }
+            (_, node) => {
+                let send = self.message(node, "send");
+                if stream == Stream::Events {
+                    let message = "nothing can be sent on an event stream";
+                    self.cx.problems.wrong_hint(node.at, message, "send it with an http: step");
+                } else if let Some(target) = step.and_then(|step| step.target.as_ref()) {
+                    self.cx.check_write(node.at, target, self.writes);
+                }
+                Some(Action::Send { on: on?, send: send? })
+            }
+        }
+    }
+
+    /// `expect` and `send` belong into the block; beside it they would be overlooked.
+    fn refuse_outside(&self, fields: &mut Fields<'_>) {
+        for key in ["expect", "send"] {
+            if fields.has(key) {
+                let message = format!("`{key}` beside a protocol block means nothing");
+                let hint = "put it into the block, or into a step with `on:`";
+                self.cx.problems.wrong_hint(fields.at(key), message, hint);
+            }
+        }
+    }
+
+    /// The name of a step before this one.
+    pub(super) fn earlier(&self, node: &Node, key: &str) -> Option<String> {
+        let text = self.cx.text(node, key)?;
+        let names: Vec<&str> = self.earlier.iter().map(|step| step.name.as_str()).collect();
+        if names.contains(&text) {
+            return Some(text.to_owned());
+        }
+        let message = format!("`{key}`: no step before this one is called `{}`", quoted(text));
+        self.cx.problems.wrong_hint(node.at, message, suggestion(text, &names, "earlier step"));
+        None
+    }
+
+    /// A text message, or JSON written as YAML.
+    pub(super) fn message(&self, node: &Node, key: &str) -> Option<String> {
+        match node.value {
+            Value::Scalar { .. } => {
+                let text = self.cx.raw_text(node, key)?;
+                let filled = self.cx.run_text(node.at, text, &self.scope, Secrets::Allowed)?;
+                Some(filled.text)
+            }
+            _ => self.json(node, Secrets::Allowed).map(|json| json.to_string()),
+        }
+    }
+
+    /// Reports a write to where none is allowed.
+    pub(super) fn check_write(&self, at: Place, url: &str) {
+        if let Some(url) = parse_specimen(url) {
+            self.cx.check_write(at, &url, self.writes);
+        }
+    }
+
+    fn step_name(&self, node: &Node) -> Option<String> {
+        let text = self.cx.text(node, "as")?;
+        let wrong = |message: String, hint: &str| {
+            self.cx.problems.wrong_hint(node.at, message, hint);
+            None
+        };
+        let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        if !is_plain || text.len() > 100 {
+            return wrong(
+                format!("`{}` is not the name of a step", quoted(text)),
+                "use letters, digits, _ and - only",
+            );
+        }
+        if text.starts_with(|c: char| c.is_ascii_digit()) || matches!(text, "run" | "env") {
+            return wrong(
+                format!("a step cannot be called `{text}`"),
+                "numbers are the steps without a name; run and env mean something else",
+            );
+        }
+        if self.earlier.iter().any(|step| step.name == text) {
+            return wrong(format!("two steps are called `{text}`"), "choose another name");
+        }
+        Some(text.to_owned())
+    }
+
+    /// `capture: { name: /json/pointer }`, and makes the names known.
+    fn captures(&mut self, node: &Node, step: &str) -> Vec<(String, String)> {
+        let Value::Map(entries) = &node.value else {
+            self.cx.expected(node, "capture", "a mapping of names and JSON pointers");
+            return Vec::new();
+        };
+        let mut captures = Vec::new();
+        for entry in entries.iter().take(MAX_CAPTURES) {
+            let Some(pointer) = self.cx.text(&entry.value, &entry.key) else { continue };
+            if !is_pointer(pointer) {
+                let message = format!("`{}` is not a JSON pointer", quoted(pointer));
+                let hint = "for example /id or /messages/0/id";
+                self.cx.problems.wrong_hint(entry.value.at, message, hint);
+            } else if !is_variable(&entry.key) {
+                let message = format!("`{}` cannot be the name of a value", quoted(&entry.key));
+                let hint = "use letters, digits and _, a letter first";
+                self.cx.problems.wrong_hint(entry.at, message, hint);
+            } else if let Some(other) = self.scope.captured.get(&entry.key) {
+                let message = format!("`{}` is captured by step `{other}` already", entry.key);
+                self.cx.problems.wrong_hint(entry.at, message, "choose another name");
+            } else {
+                let _ = self.scope.captured.insert(entry.key.clone(), step.to_owned());
+                captures.push((entry.key.clone(), pointer.to_owned()));
+            }
+        }
+        captures
+    }
+}
+
+/// The URL with something harmless in the place of what a run fills in.
+pub(super) fn parse_specimen(url: &str) -> Option<Url> {
+    Url::parse(&super::template::specimen(url)).ok()
+}
+
+/// RFC 6901: empty, or parts that each begin with `/`; `~` only as `~0` and `~1`.
+fn is_pointer(text: &str) -> bool {
+    let escapes_are_whole = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+    (text.is_empty() || text.starts_with('/')) && escapes_are_whole
+}
