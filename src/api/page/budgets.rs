@@ -72,21 +72,21 @@ fn row(now: UnixNanos, budget: &BudgetView) -> Markup {
                     @if let Some(since) = budget.counted_since { " · counted since " (ago(now, since)) }
                 }
             }
-            td .attained role="cell" data-label="Attained" {
+            td .attained role="cell" {
                 a href={ (page) "#events" } title={ (grouped(budget.good)) " of " (grouped(budget.total)) " good" } {
                     (attained(budget.good, budget.total, budget.objective))
                 }
                 span .meta { "of " (objective(budget.objective)) " in " (format(budget.window)) }
             }
-            td .left role="cell" data-label="Budget left" {
+            td .left role="cell" {
                 a href={ (page) "#budget" } {
                     b { (budget.left.map_or_else(|| NOTHING.to_owned(), share)) }
                     (left(budget, level))
                 }
             }
-            td .burn role="cell" data-label="Burn" { (rates(budget, &page)) }
+            td .burn role="cell" { (rates(budget, &page)) }
             td .gone role="cell" data-label="Gone in" { (gone(budget.exhaustion)) }
-            td .owner role="cell" data-label="Owner" { (budget.owner.as_deref().unwrap_or(NOTHING)) }
+            td .owner role="cell" { (budget.owner.as_deref().unwrap_or(NOTHING)) }
         }
     }
 }

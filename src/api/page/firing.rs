@@ -2,7 +2,7 @@
 
 use super::format::{ago, burn, clock, clock_text, coarse, dimension, objective, share};
 use super::links;
-use super::svg::{Chart, Trace, Words, chart};
+use super::svg::{Chart, Keep, Trace, Words, chart};
 use super::symbol::{Level, sign, state};
 use super::view::{ChangeKind, Exhaustion, Factor, FiringView, PageView};
 use crate::base::clock::UnixNanos;
@@ -174,6 +174,7 @@ fn recent(now: UnixNanos, alert: &FiringView) -> Markup {
                 points: &alert.recent,
                 class: Level::of_severity(alert.severity).class(),
                 area: true,
+                keep: Keep::Lowest,
             }],
             low,
             high: 1.0,

@@ -29,6 +29,9 @@ pub(super) fn attained(good: u64, total: u64, objective: f64) -> String {
 
 /// An objective as it was written: `99.9%`.
 pub(super) fn objective(share: f64) -> String {
+    if !share.is_finite() {
+        return NOTHING.to_owned();
+    }
     format!("{:.*}%", decimals_of(share) as usize, share * 100.0)
 }
 
@@ -53,7 +56,10 @@ pub(super) fn share(share: f64) -> String {
         size if size >= 9.95 => {
             format!("{}%", signed((percent + 1e-9 * percent.signum()).trunc(), 0))
         }
-        _ => format!("{}%", signed(percent, 1)),
+        _ => {
+            let digits = signed(percent, 1);
+            format!("{}%", digits.strip_suffix(".0").unwrap_or(&digits))
+        }
     }
 }
 
@@ -137,11 +143,16 @@ pub(super) fn clock(now: UnixNanos, at: UnixNanos) -> Markup {
 /// What [`clock`] shows.
 pub(super) fn clock_text(now: UnixNanos, at: UnixNanos) -> String {
     let (today, then) = (now.to_rfc3339(), at.to_rfc3339());
-    let hour = then.get(11..16).unwrap_or_default();
+    let hour = hour(at);
     match (today.get(..10), then.get(..10)) {
         (Some(today), Some(day)) if today != day => format!("{day} {hour} UTC"),
         _ => format!("{hour} UTC"),
     }
+}
+
+/// The time of day alone, UTC.
+pub(super) fn hour(at: UnixNanos) -> String {
+    at.to_rfc3339().get(11..16).unwrap_or_default().to_owned()
 }
 
 /// An instant in full: `2026-03-01 02:14:05.120 UTC`.

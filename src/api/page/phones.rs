@@ -3,7 +3,7 @@
 use super::empty;
 use super::format::{ago, attained, count, dimension, grouped, objective};
 use super::links;
-use super::svg::{self, Words};
+use super::svg;
 use super::symbol::{Level, sign};
 use super::view::{MatrixCell, MatrixView, PageView, PhoneApp, PhoneSlo, PhonesView};
 use crate::base::clock::UnixNanos;
@@ -108,7 +108,7 @@ fn filled(cell: MatrixCell, goal: f64, page: &str) -> Markup {
             a href={ (page) "#evidence" } {
                 @if let Some(level @ (Level::Warning | Level::Bad)) = level { (sign(level)) }
                 (share)
-                (svg::cell(cell.good, cell.total, goal, level.map_or("few", Level::class), Words { title: &title, detail: "The tick is the objective." }))
+                (svg::cell(cell.good, cell.total, goal, &title))
             }
         }
     }

@@ -4,7 +4,7 @@ use super::format::{ago, latency, latency_or_nothing};
 use super::links;
 use super::probes::{day, legend, numbers};
 use super::shell::{Shell, trail};
-use super::svg::{self, Chart, Trace, Words, chart};
+use super::svg::{self, Chart, Keep, Trace, Words, chart};
 use super::symbol::{Level, state};
 use super::view::ProbePage;
 use crate::base::clock::UnixNanos;
@@ -109,8 +109,8 @@ fn quantiles(view: &ProbePage) -> Markup {
         &Chart {
             class: "chart tall",
             traces: &[
-                Trace { points: &p95, class: "p95", area: false },
-                Trace { points: &p50, class: "p50", area: true },
+                Trace { points: &p95, class: "p95", area: false, keep: Keep::Highest },
+                Trace { points: &p50, class: "p50", area: true, keep: Keep::Highest },
             ],
             low: 0.0,
             high,

@@ -1,7 +1,7 @@
 //! *Probes*: a card for each, failing ones first.
 
 use super::empty;
-use super::format::{ago, clock_text, latency, latency_or_nothing};
+use super::format::{ago, hour, latency, latency_or_nothing};
 use super::links;
 use super::svg::{self, Words};
 use super::symbol::{Level, sign};
@@ -98,7 +98,7 @@ fn last(now: UnixNanos, run: &ProbeRun) -> Markup {
             @if let Some(failure) = &run.failure { span .failure { (failure.reason.as_str()) ": " (failure.message) } }
         }
         @if !run.steps.is_empty() {
-            div .fall {
+            div .fall .lone[run.steps.len() == 1] {
                 ol { @for step in run.steps.iter().take(ROWS) { li { (step.name) } } }
                 div {
                     (svg::waterfall(run, Words { title: &title, detail: &phases(run) }))
@@ -127,10 +127,10 @@ pub(super) fn day(now: UnixNanos, probe: &ProbeView, page: &str) -> Markup {
     let start = probe.strip_start(now);
     let time_of = |at: usize| {
         let cells = u32::try_from(at).unwrap_or(u32::MAX);
-        clock_text(start, start.plus(probe.strip_step.saturating_mul(cells)))
+        hour(start.plus(probe.strip_step.saturating_mul(cells)))
     };
     let span = now.since(start);
-    let title = format!("Last {}: {}", format(span), summary(&probe.strip));
+    let title = format!("Last {}", format(span));
     html! {
         @if !probe.strip.is_empty() {
             a .day href={ (page) "#day" } {

@@ -8,7 +8,7 @@ use super::links;
 use super::phones;
 use super::probe_page;
 use super::shell::{Shell, trail};
-use super::svg::{Chart, Trace, Words, chart};
+use super::svg::{Chart, Keep, Trace, Words, chart};
 use super::symbol::{Level, state};
 use super::view::{BudgetView, BurnView, IncidentRow, LateRow, Readiness, SloPage};
 use crate::base::clock::UnixNanos;
@@ -86,7 +86,7 @@ fn left(budget: &BudgetView, level: Level) -> Markup {
                         (chart(
                             &Chart {
                                 class: "chart tall",
-                                traces: &[Trace { points: &budget.line, class: level.class(), area: lowest >= 0.0 }],
+                                traces: &[Trace { points: &budget.line, class: level.class(), area: lowest >= 0.0, keep: Keep::Lowest }],
                                 low: lowest,
                                 high: 1.0,
                                 threshold: (lowest < 0.0).then_some(0.0),

@@ -49,9 +49,9 @@ fn firing(view: &PageView) -> Option<Headline> {
         );
         (Level::Warning, &tickets, sentence)
     } else {
-        let mut sentence = format!("{}: {}", plural(pages.len(), "page"), names(&pages));
+        let mut sentence = format!("Paging: {}", names(&pages));
         if !tickets.is_empty() {
-            sentence.push_str(&format!(" (and {})", plural(tickets.len(), "ticket")));
+            sentence.push_str(&format!("; {} open", plural(tickets.len(), "ticket")));
         }
         (Level::Bad, &pages, sentence)
     };
@@ -174,7 +174,7 @@ mod tests {
             assert_eq!(found.level, level, "{found:?}");
             assert!(found.sentence.contains(part), "{found:?}");
         };
-        check(&view, Level::Bad, "1 page: send-message-on-phones");
+        check(&view, Level::Bad, "Paging: send-message-on-phones; 1 ticket open");
         assert!(
             headline(&view)
                 .detail

@@ -1,31 +1,25 @@
 //! A cell of the phones' matrix: how much of its own budget a combination spends.
 
-use super::{Canvas, Words, coordinate};
 use maud::{Markup, html};
 
 const WIDTH: u32 = 60;
 const HEIGHT: u32 = 4;
 
-/// Draws bad events against what the objective allows: the tick in the middle is exactly the
-/// objective, the right end twice as many bad events as allowed or more.
+/// Draws bad events against what the objective allows: the middle, which the style sheet ticks, is
+/// exactly the objective, the right end twice as many bad events as allowed or more. A table has
+/// many of these: `words` are its name and its tooltip at once.
 #[must_use]
-pub fn cell(
-    good: u64,
-    total: u64,
-    objective: f64,
-    class: &'static str,
-    words: Words<'_>,
-) -> Markup {
+pub fn cell(good: u64, total: u64, objective: f64, words: &str) -> Markup {
     let bad = total.saturating_sub(good) as f64;
     let allowed = (1.0 - objective) * total as f64;
     let spent = if allowed > 0.0 { bad / allowed } else { 0.0 };
-    let width = coordinate((spent / 2.0).clamp(0.0, 1.0) * f64::from(WIDTH));
-    let drawing = html! {
-        rect class="track" width=(WIDTH) height=(HEIGHT) {}
-        rect class={ "fill " (class) } width=(width) height=(HEIGHT) {}
-        path class="tick" d={ "M" (WIDTH / 2) " 0v" (HEIGHT) } {}
-    };
-    Canvas { class: "spent", width: WIDTH, height: HEIGHT }.draw(words, &drawing)
+    let width = ((spent / 2.0).clamp(0.0, 1.0) * f64::from(WIDTH)).round() as i64;
+    html! {
+        svg .spent viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img" {
+            title { (words) }
+            path d={ "M0 0h" (width) "v" (HEIGHT) "H0z" } {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -35,10 +29,9 @@ mod tests {
     /// Guarantees that the middle is the objective and the end is never passed.
     #[test]
     fn the_middle_is_the_objective() {
-        let drawn =
-            |good| cell(good, 1_000, 0.99, "good", Words { title: "t", detail: "d" }).into_string();
-        assert!(drawn(1_000).contains("width=\"0\""));
-        assert!(drawn(990).contains("width=\"30\""));
-        assert!(drawn(0).contains("fill good\" width=\"60\""));
+        for (good, expected) in [(1_000, "M0 0h0v"), (990, "M0 0h30v"), (0, "M0 0h60v")] {
+            let drawn = cell(good, 1_000, 0.99, "words").into_string();
+            assert!(drawn.contains(expected) && drawn.contains("<title>words"), "{drawn}");
+        }
     }
 }

@@ -14,7 +14,7 @@ mod waterfall;
 
 pub use budget::budget;
 pub use heatmap::{Heatmap, heatmap};
-pub use line::{Chart, Trace, chart};
+pub use line::{Chart, Keep, Trace, chart};
 pub use matrix::cell;
 pub use strip::strip;
 pub use waterfall::{ROW_HEIGHT, bar, waterfall};

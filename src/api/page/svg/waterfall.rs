@@ -17,16 +17,14 @@ const MAX_ROWS: usize = 8;
 /// Draws a run small: its steps under each other.
 #[must_use]
 pub fn waterfall(run: &ProbeRun, words: Words<'_>) -> Markup {
-    let rows = run.steps.len().clamp(1, MAX_ROWS);
-    let height = u32::try_from(rows).unwrap_or(1) * ROW_HEIGHT;
+    let rows = u32::try_from(run.steps.len().clamp(1, MAX_ROWS)).unwrap_or(1);
+    let height = rows * ROW_HEIGHT;
     let axis = Axis { total_ns: run.duration_ns };
     html! {
         svg .waterfall height=(height) viewBox={ "0 0 " (WIDTH) " " (height) } preserveAspectRatio="none" role="img" aria-label=(words.title) {
             title { (words.title) }
             desc { (words.detail) }
-            @for (row, step) in run.steps.iter().take(MAX_ROWS).enumerate() {
-                (axis.step(step, row as u32 * ROW_HEIGHT))
-            }
+            @for (row, step) in (0..rows).zip(&run.steps) { (axis.step(step, row * ROW_HEIGHT)) }
         }
     }
 }
@@ -34,8 +32,16 @@ pub fn waterfall(run: &ProbeRun, words: Words<'_>) -> Markup {
 /// Draws one phase on the run's time axis.
 #[must_use]
 pub fn bar(total_ns: u64, timing: PhaseTiming, words: Words<'_>) -> Markup {
-    let drawing = Axis { total_ns }.phase(timing, 0);
+    let drawing = Axis { total_ns }.phases(&[timing], 0);
     Canvas { class: "phase", width: WIDTH, height: ROW_HEIGHT }.draw(words, &drawing)
+}
+
+/// Kinds of phases.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Setup,
+    Wait,
+    Transfer,
 }
 
 struct Axis {
@@ -48,37 +54,70 @@ impl Axis {
         share.clamp(0.0, 1.0) * f64::from(WIDTH)
     }
 
-    /// At least half a unit wide: what happened must be seen.
-    fn span(&self, offset_ns: u64, duration_ns: u64) -> (f64, f64) {
-        let start = self.x(offset_ns);
-        let end = self.x(offset_ns.saturating_add(duration_ns));
-        (start.min(f64::from(WIDTH) - 0.5), (end - start).max(0.5))
+    /// A bar in the middle of a row. At least half a unit wide: what happened must be seen.
+    fn block(&self, (offset_ns, duration_ns): (u64, u64), top: u32, height: u32) -> String {
+        let start = self.x(offset_ns).min(f64::from(WIDTH) - 0.5);
+        let width = (self.x(offset_ns.saturating_add(duration_ns)) - start).max(0.5);
+        let (x, y) = (coordinate(start), top + (ROW_HEIGHT - height) / 2);
+        format!("M{x} {y}h{}v{height}H{x}z", coordinate(width))
     }
 
     fn step(&self, step: &StepResult, top: u32) -> Markup {
-        let (x, width) = self.span(step.offset_ns, step.duration_ns);
+        let end = step.offset_ns.saturating_add(step.duration_ns);
+        let ended =
+            step.phases.iter().map(|phase| phase.offset_ns.saturating_add(phase.duration_ns)).max();
+        let gave_up = ended.unwrap_or(step.offset_ns).min(end);
         html! {
-            path class="extent" d={ "M" (coordinate(x)) " " (top + ROW_HEIGHT / 2) "h" (coordinate(width)) } {}
-            @for timing in &step.phases { (self.phase(*timing, top)) }
+            path class="extent" d=(self.block((step.offset_ns, step.duration_ns), top, 2)) {}
+            (self.phases(&step.phases, top))
             @if step.failure.is_some() {
                 // From the last phase that ended to where the step gave up.
-                @let from = step.phases.iter().map(|p| p.offset_ns.saturating_add(p.duration_ns)).max().unwrap_or(step.offset_ns);
-                @let end = step.offset_ns.saturating_add(step.duration_ns);
-                @let (x, width) = self.span(from.min(end), end.saturating_sub(from));
-                rect fill="url(#hatch)" x=(coordinate(x)) y=(top + 1) width=(coordinate(width.max(3.0))) height=(ROW_HEIGHT - 2) {}
+                path fill="url(#hatch)" d=(self.block((gave_up, end - gave_up), top, 12)) {}
             }
         }
     }
 
-    fn phase(&self, timing: PhaseTiming, top: u32) -> Markup {
-        let (x, width) = self.span(timing.offset_ns, timing.duration_ns);
-        let (class, height) = match timing.phase {
-            Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Upgrade => ("setup", 4),
-            Phase::Wait | Phase::FirstEvent | Phase::Message => ("wait", 10),
-            Phase::Send | Phase::Receive | Phase::Close => ("transfer", 7),
+    fn phases(&self, phases: &[PhaseTiming], top: u32) -> Markup {
+        let path = |kind: Kind| -> String {
+            phases
+                .iter()
+                .filter(|timing| Kind::of(timing.phase) == kind)
+                .map(|timing| {
+                    self.block((timing.offset_ns, timing.duration_ns), top, kind.height())
+                })
+                .collect()
         };
         html! {
-            rect class=(class) x=(coordinate(x)) y=(top + (ROW_HEIGHT - height) / 2) width=(coordinate(width)) height=(height) {}
+            @for kind in [Kind::Setup, Kind::Wait, Kind::Transfer] {
+                @let path = path(kind);
+                @if !path.is_empty() { path class=(kind.class()) d=(path) {} }
+            }
+        }
+    }
+}
+
+impl Kind {
+    const fn of(phase: Phase) -> Self {
+        match phase {
+            Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Upgrade => Self::Setup,
+            Phase::Wait | Phase::FirstEvent | Phase::Message => Self::Wait,
+            Phase::Send | Phase::Receive | Phase::Close => Self::Transfer,
+        }
+    }
+
+    const fn class(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Wait => "wait",
+            Self::Transfer => "transfer",
+        }
+    }
+
+    const fn height(self) -> u32 {
+        match self {
+            Self::Setup => 4,
+            Self::Wait => 10,
+            Self::Transfer => 8,
         }
     }
 }
@@ -103,9 +142,9 @@ mod tests {
             ..ProbeRun::default()
         };
         let drawn = waterfall(&run, Words { title: "t", detail: "d" }).into_string();
-        assert!(drawn.contains("class=\"setup\" x=\"0\" y=\"5\" width=\"30\""), "{drawn}");
-        assert!(drawn.contains("class=\"wait\" x=\"30\" y=\"2\" width=\"120\""), "{drawn}");
-        assert!(drawn.contains("url(#hatch)\" x=\"150\" y=\"1\" width=\"150\""), "{drawn}");
+        assert!(drawn.contains("class=\"setup\" d=\"M0 5h30v4H0z\""), "{drawn}");
+        assert!(drawn.contains("class=\"wait\" d=\"M30 2h120v10H30z\""), "{drawn}");
+        assert!(drawn.contains("url(#hatch)\" d=\"M150 1h150v12H150z\""), "{drawn}");
     }
 
     /// Guarantees a bounded drawing for a run without length and with too many steps.
