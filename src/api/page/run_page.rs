@@ -1,0 +1,198 @@
+//! `/runs/{id}`: one run of a probe, phase by phase.
+
+use super::format::{NOTHING, absolute, ago, latency, latency_or_nothing, share, time};
+use super::links;
+use super::shell::{Shell, trail};
+use super::svg::{self, Words};
+use super::symbol::{Level, state};
+use super::view::{RunView, SloOfRun};
+use crate::model::probe::{CheckResult, PhaseTiming, ProbeRun, StepResult};
+use maud::{Markup, html};
+
+/// Renders the page of a run.
+#[must_use]
+pub fn render_run(view: &RunView) -> String {
+    let run = &view.run;
+    let (level, word) = Level::of_outcome(run.outcome);
+    let page = links::probe(&run.probe);
+    let main = html! {
+        (trail(&[(&run.probe, &page)]))
+        div .title { h1 { "Run of " (run.probe) } (state(level, word)) }
+        p .meta { (time(run.started(), &absolute(run.started()))) ", " (ago(view.now, run.started())) }
+        @if let Some(failure) = &run.failure {
+            p .failure { b { (failure.reason.as_str()) } ": " (failure.message) }
+        }
+        (facts(run))
+        (verdicts(&view.slos))
+        section aria-labelledby="waterfall" {
+            h2 #waterfall { "Waterfall" }
+            @if run.steps.is_empty() { p .calm { "Nothing was sent." } } @else { (waterfall(run)) }
+        }
+        @for step in run.steps.iter().filter(|step| !step.checks.is_empty()) { (checks(step)) }
+        (identity(run))
+        (neighbours(view))
+    };
+    let json = format!("/api/runs/{}", run.id.to_hex());
+    let title = format!("{word}: run of {}", run.probe);
+    Shell {
+        title: &title,
+        level,
+        now: view.now,
+        version: &view.version,
+        live: false,
+        json: Some(&json),
+    }
+    .wrap(&main)
+}
+
+fn facts(run: &ProbeRun) -> Markup {
+    html! {
+        dl .figures {
+            div { dt { "Value" } dd { (latency_or_nothing(run.latency_ns)) } }
+            div { dt { "Whole run" } dd { (latency(run.duration_ns)) } }
+            div { dt { "Started late by" } dd { (latency(run.lateness_ns)) } }
+            div { dt { "Uncertainty" } dd { "−" (latency(run.uncertainty_ns)) } }
+        }
+    }
+}
+
+fn verdicts(slos: &[SloOfRun]) -> Markup {
+    html! {
+        @if !slos.is_empty() {
+            section aria-labelledby="counted" {
+                h2 #counted { "How it counts" }
+                ul .verdicts {
+                    @for slo in slos {
+                        li {
+                            @match slo.good {
+                                Some(true) => { (state(Level::Good, "Good")) }
+                                Some(false) => { (state(Level::Bad, "Bad")) }
+                                None => { (state(Level::Unknown, "Left out")) }
+                            }
+                            " for " a href=(links::slo(&slo.name)) { (slo.name) }
+                            @if let Some(under) = slo.under_ns { span .meta { ", under " (latency(under)) } }
+                            @if slo.good.is_none() { span .meta { ", because the threshold lies within the uncertainty" } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The run as a table: a group of rows for each step, a row for each phase, bars on one time axis.
+fn waterfall(run: &ProbeRun) -> Markup {
+    html! {
+        table .phases {
+            caption .hidden { "Steps and phases, with their place on the time axis" }
+            thead {
+                tr {
+                    th scope="col" { "Phase" }
+                    th scope="col" .scale { (scale(run.duration_ns)) }
+                    th scope="col" .number { "Took" }
+                    th scope="col" .number { "Share" }
+                }
+            }
+            @for step in &run.steps { (rows(run, step)) }
+        }
+    }
+}
+
+/// Five marks of the time axis.
+fn scale(total_ns: u64) -> Markup {
+    html! {
+        span .hidden { "Place on the time axis" }
+        span .axis aria-hidden="true" {
+            span { "0" }
+            @for quarter in 1..=4_u64 { span { (latency(total_ns / 4 * quarter)) } }
+        }
+    }
+}
+
+fn rows(run: &ProbeRun, step: &StepResult) -> Markup {
+    html! {
+        tbody {
+            tr .step {
+                th scope="rowgroup" colspan="2" {
+                    (step.name) " "
+                    span .meta { (step.protocol) " " (step.target)
+                        @if let Some(status) = step.status { " · status " (status) }
+                        @if let Some(value) = step.message_latency_ns { " · send to match " (latency(value)) }
+                    }
+                }
+                td .number { (latency(step.duration_ns)) }
+                td .number { (share(ratio(step.duration_ns, run.duration_ns))) }
+            }
+            @for timing in &step.phases { (phase(run, *timing)) }
+            @if let Some(failure) = &step.failure {
+                tr { td colspan="4" .failure { b { (failure.reason.as_str()) } ": " (failure.message) } }
+            }
+        }
+    }
+}
+
+fn phase(run: &ProbeRun, timing: PhaseTiming) -> Markup {
+    let name = timing.phase.as_str().replace('_', " ");
+    let title = format!("{name}: {}", latency(timing.duration_ns));
+    let detail = format!("From {} of {}.", latency(timing.offset_ns), latency(run.duration_ns));
+    html! {
+        tr {
+            th scope="row" { (name) }
+            td .scale { (svg::bar(run.duration_ns, timing, Words { title: &title, detail: &detail })) }
+            td .number { (latency(timing.duration_ns)) }
+            td .number { (share(ratio(timing.duration_ns, run.duration_ns))) }
+        }
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+fn checks(step: &StepResult) -> Markup {
+    let one = |check: &CheckResult| {
+        let (level, word) =
+            if check.passed { (Level::Good, "Held") } else { (Level::Bad, "Did not hold") };
+        html! {
+            li { (state(level, word)) " " (check.name)
+                @if let Some(found) = &check.found { ", found " code { (found) } } }
+        }
+    };
+    html! {
+        section {
+            h2 { "Checks of step " (step.name) }
+            ul .verdicts { @for check in &step.checks { (one(check)) } }
+        }
+    }
+}
+
+/// Under what identity the target and a tracing back end saw the run.
+fn identity(run: &ProbeRun) -> Markup {
+    html! {
+        section aria-labelledby="trace" {
+            h2 #trace { "Trace" }
+            dl .facts {
+                dt { "Trace id" } dd { code { (run.id.to_hex()) } }
+                dt { "Intended start" } dd { (time(run.intended_start, &absolute(run.intended_start))) }
+                dt { "Labels" } dd {
+                    @if run.labels.is_empty() { (NOTHING) }
+                    @for (name, value) in run.labels.iter() { code { (name) "=" (value) } " " }
+                }
+                @for step in &run.steps {
+                    dt { "Span of " (step.name) }
+                    dd { code { @for byte in step.span_id { (format!("{byte:02x}")) } } }
+                }
+            }
+        }
+    }
+}
+
+fn neighbours(view: &RunView) -> Markup {
+    html! {
+        nav .actions aria-label="Runs" {
+            @if let Some(id) = view.previous { a href=(links::run(id)) rel="prev" { "← Run before" } }
+            @if let Some(id) = view.next { a href=(links::run(id)) rel="next" { "Run after →" } }
+            a href={ (links::probe(&view.run.probe)) "#runs" } { "All runs" }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! A run on its time axis: a row for each step, and in it the phases.
+//!
+//! Phases are of three kinds, told by height as well as by shade: getting there (low), waiting for
+//! the other side (full height), moving bytes (middle).
+
+use super::{Canvas, Words, coordinate};
+use crate::model::probe::{Phase, PhaseTiming, ProbeRun, StepResult};
+use maud::{Markup, html};
+
+/// Pixels of a row; the names beside the drawing keep the same.
+pub const ROW_HEIGHT: u32 = 14;
+/// Units of width of the time axis.
+const WIDTH: u32 = 300;
+/// Rows of a small drawing; a run with more steps shows its first ones.
+const MAX_ROWS: usize = 8;
+
+/// Draws a run small: its steps under each other.
+#[must_use]
+pub fn waterfall(run: &ProbeRun, words: Words<'_>) -> Markup {
+    let rows = u32::try_from(run.steps.len().clamp(1, MAX_ROWS)).unwrap_or(1);
+    let height = rows * ROW_HEIGHT;
+    let axis = Axis { total_ns: run.duration_ns };
+    html! {
+        svg .waterfall height=(height) viewBox={ "0 0 " (WIDTH) " " (height) } preserveAspectRatio="none" role="img" aria-label=(words.title) {
+            title { (words.title) }
+            desc { (words.detail) }
+            @for (row, step) in (0..rows).zip(&run.steps) { (axis.step(step, row * ROW_HEIGHT)) }
+        }
+    }
+}
+
+/// Draws one phase on the run's time axis.
+#[must_use]
+pub fn bar(total_ns: u64, timing: PhaseTiming, words: Words<'_>) -> Markup {
+    let drawing = Axis { total_ns }.phases(&[timing], 0);
+    Canvas { class: "phase", width: WIDTH, height: ROW_HEIGHT }.draw(words, &drawing)
+}
+
+/// Kinds of phases.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Setup,
+    Wait,
+    Transfer,
+}
+
+struct Axis {
+    total_ns: u64,
+}
+
+impl Axis {
+    fn x(&self, offset_ns: u64) -> f64 {
+        let share = offset_ns as f64 / self.total_ns.max(1) as f64;
+        share.clamp(0.0, 1.0) * f64::from(WIDTH)
+    }
+
+    /// A bar in the middle of a row. At least half a unit wide: what happened must be seen.
+    fn block(&self, (offset_ns, duration_ns): (u64, u64), top: u32, height: u32) -> String {
+        let start = self.x(offset_ns).min(f64::from(WIDTH) - 0.5);
+        let width = (self.x(offset_ns.saturating_add(duration_ns)) - start).max(0.5);
+        let (x, y) = (coordinate(start), top + (ROW_HEIGHT - height) / 2);
+        format!("M{x} {y}h{}v{height}H{x}z", coordinate(width))
+    }
+
+    fn step(&self, step: &StepResult, top: u32) -> Markup {
+        let end = step.offset_ns.saturating_add(step.duration_ns);
+        let ended =
+            step.phases.iter().map(|phase| phase.offset_ns.saturating_add(phase.duration_ns)).max();
+        let gave_up = ended.unwrap_or(step.offset_ns).min(end);
+        html! {
+            path class="extent" d=(self.block((step.offset_ns, step.duration_ns), top, 2)) {}
+            (self.phases(&step.phases, top))
+            @if step.failure.is_some() {
+                // From the last phase that ended to where the step gave up.
+                path fill="url(#hatch)" d=(self.block((gave_up, end - gave_up), top, 12)) {}
+            }
+        }
+    }
+
+    fn phases(&self, phases: &[PhaseTiming], top: u32) -> Markup {
+        let path = |kind: Kind| -> String {
+            phases
+                .iter()
+                .filter(|timing| Kind::of(timing.phase) == kind)
+                .map(|timing| {
+                    self.block((timing.offset_ns, timing.duration_ns), top, kind.height())
+                })
+                .collect()
+        };
+        html! {
+            @for kind in [Kind::Setup, Kind::Wait, Kind::Transfer] {
+                @let path = path(kind);
+                @if !path.is_empty() { path class=(kind.class()) d=(path) {} }
+            }
+        }
+    }
+}
+
+impl Kind {
+    const fn of(phase: Phase) -> Self {
+        match phase {
+            Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Upgrade => Self::Setup,
+            Phase::Wait | Phase::FirstEvent | Phase::Message => Self::Wait,
+            Phase::Send | Phase::Receive | Phase::Close => Self::Transfer,
+        }
+    }
+
+    const fn class(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Wait => "wait",
+            Self::Transfer => "transfer",
+        }
+    }
+
+    const fn height(self) -> u32 {
+        match self {
+            Self::Setup => 4,
+            Self::Wait => 10,
+            Self::Transfer => 8,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::probe::{Failure, FailureReason};
+
+    /// Guarantees that bars lie where the phases were, and that a failed step is hatched to its end.
+    #[test]
+    fn phases_lie_on_the_axis() {
+        let timing = |phase, offset_ns, duration_ns| PhaseTiming { phase, offset_ns, duration_ns };
+        let run = ProbeRun {
+            duration_ns: 100,
+            steps: vec![StepResult {
+                duration_ns: 100,
+                phases: vec![timing(Phase::Connect, 0, 10), timing(Phase::Wait, 10, 40)],
+                failure: Some(Failure { reason: FailureReason::Lost, message: String::new() }),
+                ..StepResult::default()
+            }],
+            ..ProbeRun::default()
+        };
+        let drawn = waterfall(&run, Words { title: "t", detail: "d" }).into_string();
+        assert!(drawn.contains("class=\"setup\" d=\"M0 5h30v4H0z\""), "{drawn}");
+        assert!(drawn.contains("class=\"wait\" d=\"M30 2h120v10H30z\""), "{drawn}");
+        assert!(drawn.contains("url(#hatch)\" d=\"M150 1h150v12H150z\""), "{drawn}");
+    }
+
+    /// Guarantees a bounded drawing for a run without length and with too many steps.
+    #[test]
+    fn odd_runs_are_drawn_too() {
+        let run = ProbeRun { steps: vec![StepResult::default(); 50], ..ProbeRun::default() };
+        let drawn = waterfall(&run, Words { title: "t", detail: "d" }).into_string();
+        assert_eq!(drawn.matches("class=\"extent\"").count(), MAX_ROWS);
+    }
+}
