@@ -47,7 +47,7 @@ pub fn aimed_at(backend: SocketAddr) -> Vec<(String, String)> {
 }
 
 /// Gives every objective the demo's [`WINDOW`] and its one [`BURN`] pair.
-pub fn overrides(slos: &mut [Slo]) {
+pub fn overrides<'a>(slos: impl IntoIterator<Item = &'a mut Slo>) {
     for slo in slos {
         slo.window = WINDOW;
         slo.burn = vec![BURN];
@@ -55,7 +55,7 @@ pub fn overrides(slos: &mut [Slo]) {
 }
 
 /// Sends the notifications of every receiver to `address`, the demo's own terminal.
-pub fn redirect(receivers: &mut [Receiver], address: SocketAddr) {
+pub fn redirect<'a>(receivers: impl IntoIterator<Item = &'a mut Receiver>, address: SocketAddr) {
     for receiver in receivers {
         receiver.send_resolved = true;
         receiver.channel = Channel::Webhook {
@@ -96,8 +96,7 @@ mod tests {
     #[test]
     fn embedded_files_are_yaml_of_their_folder() {
         for (path, text) in embedded() {
-            let value: serde_json::Value =
-                serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{path}: {error}"));
+            let value: serde_json::Value = serde_saphyr::from_str(text).expect(path);
             let sections: Vec<&String> = value.as_object().expect(path).keys().collect();
             let allowed: &[&str] = match path.split_once('/') {
                 Some(("probes", _)) => &["probes"],
@@ -107,8 +106,7 @@ mod tests {
         }
     }
 
-    /// Guarantees that no shipped file is forgotten, and that each probe and alert of the demo
-    /// still stands in it.
+    /// Guarantees that no shipped file is forgotten.
     #[test]
     fn embedded_files_are_all_that_is_shipped() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -123,10 +121,6 @@ mod tests {
             embedded().iter().map(|(path, _)| (*path).to_owned()).collect();
         known.sort();
         assert_eq!(known, shipped);
-        let all: String = embedded().into_iter().map(|(_, text)| text).collect();
-        for name in ["chat-echo", "room-delivery", "chat-echo-fast", "chat-up", "crash-ratio"] {
-            assert!(all.contains(&format!("name: {name}\n")), "{name}");
-        }
     }
 
     /// Guarantees that files speak to the back end that was started, wherever it listens.
@@ -165,11 +159,9 @@ mod tests {
             },
         }];
         redirect(&mut receivers, SocketAddr::from(([127, 0, 0, 1], 9)));
-        let [Receiver { channel: Channel::Webhook { url, .. }, send_resolved: true, .. }] =
-            &receivers
-        else {
-            panic!("{receivers:?}");
-        };
+        let [Receiver { channel, send_resolved, .. }] = &receivers;
+        let Channel::Webhook { url, .. } = channel else { unreachable!("it was redirected") };
         assert_eq!(url.reveal(), "http://127.0.0.1:9/oncall");
+        assert!(send_resolved);
     }
 }

@@ -52,7 +52,7 @@ pub struct Settings {
 /// that is removed when the daemon ends.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// The embedded files, aimed at the sample back end: path below the repository's root, and text.
+    /// The embedded files, aimed at the sample back end: path in the repository, and text.
     pub files: Vec<(String, String)>,
     /// Where all notifications are to go.
     pub pager: SocketAddr,
@@ -81,9 +81,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// The port of the sample back end is taken, or not ours to take.
-    #[error(
-        "cannot serve the demo's back end on {address}: end what listens there, perhaps another demo"
-    )]
+    #[error("cannot serve the demo's back end on {address}; is another demo running there?")]
     Backend {
         /// Where it should listen.
         address: SocketAddr,
@@ -146,7 +144,11 @@ impl Default for Settings {
 impl Launch {
     /// Bends what was read from [`Launch::files`] to the demo: short windows, and every receiver is
     /// the terminal.
-    pub fn adapt(&self, slos: &mut [Slo], receivers: &mut [Receiver]) {
+    pub fn adapt<'a>(
+        &self,
+        slos: impl IntoIterator<Item = &'a mut Slo>,
+        receivers: impl IntoIterator<Item = &'a mut Receiver>,
+    ) {
         files::overrides(slos);
         files::redirect(receivers, self.pager);
     }
@@ -185,7 +187,7 @@ impl World {
     }
 
     /// Starts a daemon with `hook`, lets phones report to it and plays the script, until `stop`
-    /// begins or the time is up. Then everything ends, the daemon before the back end that it probes.
+    /// begins or the time is up. Then everything ends, the daemon before the back end it probes.
     ///
     /// # Errors
     /// When daemon or phones do not start, or the daemon fails or does not end.

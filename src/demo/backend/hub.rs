@@ -1,4 +1,4 @@
-//! Rooms and what was said in them: fan-out to subscribers, and the last messages for those who ask.
+//! Rooms and what was said in them: fan-out to subscribers, the last messages for those who ask.
 //!
 //! A subscriber that does not keep up loses messages and is told how many; it never slows down the
 //! room.

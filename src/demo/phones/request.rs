@@ -9,6 +9,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span, SpanContext, SpanKind, Status, Tracer};
 use rand::Rng;
 use reqwest::{Method, StatusCode};
+use serde_json::json;
 use std::time::Duration;
 
 /// How long a phone tries a network that has dropped it.
@@ -20,14 +21,15 @@ pub(super) struct Call {
     /// The path with its variable parts named.
     pub(super) template: &'static str,
     pub(super) path: String,
-    pub(super) body: Option<String>,
+    /// The id of the message that it posts.
+    pub(super) sends: Option<String>,
 }
 
 // === impl Phone: requests ===
 
 impl Phone {
-    /// Makes the call, and reports how it went.
-    pub(super) async fn request(&mut self, call: &Call, session: &str) {
+    /// Makes the call, reports how it went, and tells whether it was fulfilled.
+    pub(super) async fn request(&mut self, call: &Call, session: &str) -> bool {
         let url = format!("http://{}{}", self.backend, call.path);
         let mut attributes = self.attributes_of(call);
         let began = self.clock.monotonic();
@@ -52,6 +54,7 @@ impl Phone {
             attributes.extend(outcome);
             durations.record(self.clock.monotonic().since(began).as_secs_f64(), &attributes);
         }
+        status.is_some_and(|status| status.is_success())
     }
 
     /// What span and histogram say of a request alike.
@@ -99,8 +102,9 @@ impl Phone {
             .request(call.method.clone(), url)
             .header(REGION_HEADER, self.cohort.region.as_str())
             .header("traceparent", traceparent(&context));
-        if let Some(body) = &call.body {
-            request = request.header("content-type", "application/json").body(body.clone());
+        if let Some(id) = &call.sends {
+            let message = json!({ "id": id, "text": "hello" }).to_string();
+            request = request.header("content-type", "application/json").body(message);
         }
         let answer = request.send().await.ok()?;
         let status = answer.status();

@@ -10,8 +10,8 @@ use opentelemetry::logs::LoggerProvider;
 use opentelemetry::metrics::{Histogram, MeterProvider};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{
-    Compression, ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithExportConfig,
-    WithHttpConfig,
+    Compression, ExporterBuildError, LogExporter, MetricExporter, Protocol, SpanExporter,
+    WithExportConfig, WithHttpConfig,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{BatchLogProcessor, SdkLogger, SdkLoggerProvider};
@@ -109,18 +109,27 @@ fn resource(cohort: Cohort, installation: &str) -> Resource {
         .build()
 }
 
+/// Protobuf, compressed, whatever features and environment variables say.
+fn as_phones_do<B>(builder: B, uplink: Uplink, endpoint: String) -> B
+where
+    B: WithExportConfig + WithHttpConfig,
+{
+    builder
+        .with_http_client(uplink)
+        .with_protocol(Protocol::HttpBinary)
+        .with_compression(Compression::Gzip)
+        .with_timeout(EXPORT_TIMEOUT)
+        .with_endpoint(endpoint)
+}
+
 fn span_provider(
     resource: &Resource,
     base: &str,
     uplink: Uplink,
 ) -> Result<SdkTracerProvider, ExporterBuildError> {
-    let exporter = SpanExporter::builder()
-        .with_http()
-        .with_http_client(uplink)
-        .with_compression(Compression::Gzip)
-        .with_timeout(EXPORT_TIMEOUT)
-        .with_endpoint(format!("{base}/v1/traces"))
-        .build()?;
+    let exporter =
+        as_phones_do(SpanExporter::builder().with_http(), uplink, format!("{base}/v1/traces"))
+            .build()?;
     let batches = trace::BatchConfigBuilder::default()
         .with_max_queue_size(MAX_QUEUE)
         .with_max_export_batch_size(MAX_BATCH)
@@ -139,13 +148,9 @@ fn event_provider(
     base: &str,
     uplink: Uplink,
 ) -> Result<SdkLoggerProvider, ExporterBuildError> {
-    let exporter = LogExporter::builder()
-        .with_http()
-        .with_http_client(uplink)
-        .with_compression(Compression::Gzip)
-        .with_timeout(EXPORT_TIMEOUT)
-        .with_endpoint(format!("{base}/v1/logs"))
-        .build()?;
+    let exporter =
+        as_phones_do(LogExporter::builder().with_http(), uplink, format!("{base}/v1/logs"))
+            .build()?;
     let batches = logs::BatchConfigBuilder::default()
         .with_max_queue_size(MAX_QUEUE)
         .with_max_export_batch_size(MAX_BATCH)
@@ -163,13 +168,9 @@ fn metric_provider(
     base: &str,
     uplink: Uplink,
 ) -> Result<SdkMeterProvider, ExporterBuildError> {
-    let exporter = MetricExporter::builder()
-        .with_http()
-        .with_http_client(uplink)
-        .with_compression(Compression::Gzip)
-        .with_timeout(EXPORT_TIMEOUT)
-        .with_endpoint(format!("{base}/v1/metrics"))
-        .build()?;
+    let exporter =
+        as_phones_do(MetricExporter::builder().with_http(), uplink, format!("{base}/v1/metrics"))
+            .build()?;
     let reader = PeriodicReader::builder(exporter).with_interval(METRIC_INTERVAL).build();
     Ok(SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(reader).build())
 }

@@ -70,7 +70,7 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(CEILING, wait).await.unwrap_or_else(|_| panic!("no {what}"));
+        assert!(tokio::time::timeout(CEILING, wait).await.is_ok(), "no {what}");
     }
 
     async fn strike(self) {
@@ -120,7 +120,7 @@ fn get(attributes: &[KeyValue], key: &str) -> Option<String> {
     match all.first()?.value.as_ref()?.value.as_ref()? {
         Value::StringValue(text) => Some(text.clone()),
         Value::IntValue(number) => Some(number.to_string()),
-        other => panic!("{key} is {other:?}"),
+        other => Some(format!("{other:?}")),
     }
 }
 
@@ -146,7 +146,8 @@ async fn spans_say_what_was_measured() {
         })
         .await;
     assert!(phones.stop().await);
-    for (resource, span) in &stage.kept.lock().spans {
+    let kept = std::mem::take(&mut *stage.kept.lock());
+    for (resource, span) in &kept.spans {
         assert_eq!(get(&resource.attributes, "service.name").as_deref(), Some("chat-app"));
         for key in ["device.model.name", "app.installation.id", "telemetry.sdk.name"] {
             assert!(get(&resource.attributes, key).is_some(), "{key}");
@@ -162,8 +163,8 @@ async fn spans_say_what_was_measured() {
         assert_eq!(attribute("session.id").unwrap().len(), 32);
         assert_eq!(attribute("url.template").is_some(), os == "Android");
         let status = attribute("http.response.status_code").unwrap();
-        assert!(["200", "202", "404"].contains(&status.as_str()), "{status}");
-        assert_eq!(attribute("error.type").is_some(), status == "404");
+        assert!(["200", "202"].contains(&status.as_str()), "{status}");
+        assert_eq!(attribute("error.type"), None);
         // Radio and round trip are really waited for.
         let took = Duration::from_nanos(span.end_time_unix_nano - span.start_time_unix_nano);
         assert!(took >= Region::UsEast.round_trip().mul_f64(0.7), "{took:?}");
@@ -184,7 +185,7 @@ async fn sessions_and_crashes_are_events() {
     };
     stage.wait_for("crash", |kept| named(kept, "app.crash") > 0).await;
     assert!(phones.stop().await);
-    let kept = stage.kept.lock();
+    let kept = std::mem::take(&mut *stage.kept.lock());
     assert!(named(&kept, "session.start") >= named(&kept, "app.crash"));
     assert_eq!(named(&kept, "session.end"), 0);
     for (resource, record) in &kept.events {
@@ -198,7 +199,6 @@ async fn sessions_and_crashes_are_events() {
     }
     assert!(kept.metrics.iter().all(|name| name == "http.client.request.duration"));
     assert!(!kept.metrics.is_empty());
-    drop(kept);
     stage.strike().await;
 }
 

@@ -73,7 +73,7 @@ async fn the_demo_runs_and_ends() {
     let (outcome, ()) = tokio::time::timeout(CEILING, both).await.expect("ends when told");
     outcome.unwrap();
     let text = recorded.text();
-    let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} is not in {text}"));
+    let place = |part: &str| text.find(part).expect(part);
     assert!(place("PAGE      crash-ratio fires: 4.2.0 explains it") < place("watch the page"));
     assert!(place("watch the page: http://127.0.0.1:7663/") < place("fault     the REST API"));
     assert!(place("over      the REST API answers again") < place("the demo is over"));
