@@ -26,7 +26,6 @@ mod http_exchange;
 mod journey;
 mod json_match;
 pub mod marking;
-mod plan;
 mod record;
 mod runner;
 mod schedule;
@@ -37,14 +36,12 @@ mod stall;
 mod stream;
 mod target;
 mod template;
-#[cfg(test)]
-mod tests;
 mod tls;
 mod websocket;
 
 pub use journey::CLEANUP_TIMEOUT;
 pub use runner::{Context, SlotStart, run_once};
-pub use schedule::next_slots;
+pub use schedule::{longest_interval, next_slots};
 pub use scheduler::{MAX_CONCURRENT_RUNS, RunNowError, Scheduler, SchedulerError};
 pub use template::unknown_variables;
 pub use tls::check_authorities;

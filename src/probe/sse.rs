@@ -57,8 +57,8 @@ pub(super) async fn open(
     let target = Target::parse(&with.variables.fill(&step.url)?, ["http", "https"])?;
     record.talks("sse", target.display());
     let mut headers = with.mark.headers(&step.headers, with.variables, target.authorization())?;
-    drop(headers.entry(ACCEPT).or_insert(HeaderValue::from_static(MEDIA_TYPE)));
-    drop(headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store")));
+    let _ = headers.entry(ACCEPT).or_insert(HeaderValue::from_static(MEDIA_TYPE));
+    let _ = headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let ask = Ask { method: Method::GET, headers, body: Bytes::new() };
     let connection = dial(&target, &step.tls, Alpn::Either, with, record).await?;
     let answer = exchange(connection, &target, HttpVersion::Auto, ask, with, record).await?;

@@ -136,7 +136,7 @@ impl Inbox {
                 return Err(Expired);
             }
             // Whether it changed or expired, the state is looked at once more.
-            drop(deadline.limit(self.changed.notified()).await);
+            let _ = deadline.limit(self.changed.notified()).await;
         }
     }
 }
@@ -193,7 +193,7 @@ impl InboxWriter {
     pub(super) fn end(&self, reason: FailureReason, code: Option<u16>, words: String) {
         let at = self.clock.monotonic();
         self.change(|state| {
-            drop(state.end.get_or_insert(StreamEnd { at, reason, code, words }));
+            let _ = state.end.get_or_insert(StreamEnd { at, reason, code, words });
         });
     }
 

@@ -149,8 +149,8 @@ pub fn unknown_variables(spec: &ProbeSpec) -> Vec<(String, String)> {
             texts(step).iter().flat_map(|text| names(text)).map(str::to_owned).collect();
         unknown.extend(used.difference(&known).map(|name| (step.name.clone(), name.clone())));
         for (name, _) in &step.capture {
-            drop(known.insert(format!("{}.{name}", step.name)));
-            drop(known.insert(name.clone()));
+            let _ = known.insert(format!("{}.{name}", step.name));
+            let _ = known.insert(name.clone());
         }
     }
     unknown

@@ -8,7 +8,7 @@ use super::connection::{Connection, Stamps};
 use super::dial::{StepContext, dial};
 use super::failure::{Attempt, failure, of_stream, quote};
 use super::record::StepRecord;
-use super::spec::{TlsOptions, WebSocketStep};
+use super::spec::WebSocketStep;
 use super::stream::{Inbox, InboxWriter, MAX_MESSAGE_BYTES, OpenStream, Received};
 use super::target::Target;
 use super::tls::Alpn;
