@@ -8,6 +8,7 @@ pub mod binomial;
 pub mod book;
 pub mod budget;
 pub mod codec;
+pub mod core;
 pub mod evaluate;
 pub mod explain;
 pub mod health;
@@ -17,4 +18,5 @@ pub mod state;
 pub mod summary;
 
 pub use book::AlertBook;
+pub use self::core::{Core, SharedCore};
 pub use policy::Policy;
