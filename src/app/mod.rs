@@ -1,1 +1,18 @@
-//! Floor 11: wiring, reload, command line.
+//! Floor 11: wiring, one line a subsystem; reload; the command line.
+//!
+//! [`daemon`] starts and stops everything in order; the loops beside it move what one subsystem
+//! hands to the next: [`fold_loop`] journal to state, [`evaluate_loop`] state to decisions,
+//! [`deliver_loop`] outbox to couriers, [`checkpoint_loop`] state to disk.
+
+pub mod checkpoint_loop;
+pub mod cli;
+pub mod daemon;
+pub mod deliver_loop;
+pub mod engine;
+pub mod evaluate_loop;
+pub mod fold_loop;
+pub mod front_door;
+pub mod reload;
+pub mod replay;
+
+pub use cli::main;

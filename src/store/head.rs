@@ -139,6 +139,16 @@ impl Head {
         self.series.retain(|_, series| series.touched >= horizon || !series.open.is_empty());
     }
 
+    /// Puts blocks back that history did not take.
+    pub fn reopen(&mut self, due: &DueBlocks) {
+        let fine = due.blocks.iter().filter(|(tier, _)| *tier == Tier::TenSeconds);
+        for block in fine.flat_map(|(_, blocks)| blocks) {
+            let Some(series) = self.series.get_mut(&block.series) else { continue };
+            let open = series.open.entry(block.start).or_default();
+            block.slots.iter().for_each(|(slot, value)| merge_slot(open, *slot, value));
+        }
+    }
+
     /// The slots of a series within `from..to`: history and head together, by rising slot.
     ///
     /// # Errors

@@ -1,0 +1,107 @@
+//! What the loops share: folded state, the journal, and the signals between them.
+
+use crate::aggregate::Decoded;
+use crate::alert::SharedCore;
+use crate::base::clock::Clock;
+use crate::base::error::Chain;
+use crate::journal::Journal;
+use crate::model::position::{Lane, Position};
+use crate::telemetry::Telemetry;
+use crate::wire::record::Envelope;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use tokio::sync::{Notify, watch};
+
+/// Shared by all loops. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine(Arc<Parts>);
+
+/// The parts.
+#[derive(Debug)]
+pub struct Parts {
+    /// Folded state.
+    pub core: SharedCore,
+    /// The two lanes.
+    pub journal: Journal,
+    /// Time.
+    pub clock: Clock,
+    /// The daemon's metrics.
+    pub telemetry: Telemetry,
+    /// Up to where each lane is folded; written by the fold.
+    pub folded: watch::Sender<(Position, Position)>,
+    /// Rings when a probe result was folded: evaluation is due at once.
+    pub evaluate: Notify,
+    /// Rings when the outbox may have grown.
+    pub deliver: Notify,
+    /// Rings when there is something new to see, for the page.
+    pub seen: watch::Sender<u64>,
+    /// Age of the bulk record folded last, nanoseconds.
+    pub bulk_lag_ns: AtomicU64,
+    /// Why the daemon is not well.
+    degraded: Mutex<Option<String>>,
+}
+
+impl std::ops::Deref for Engine {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl Engine {
+    /// An engine whose state is folded up to the core's positions.
+    #[must_use]
+    pub fn new(core: SharedCore, journal: Journal, clock: Clock, telemetry: Telemetry) -> Self {
+        let positions = {
+            let core = core.read();
+            (core.control, core.bulk)
+        };
+        Self(Arc::new(Parts {
+            core,
+            journal,
+            clock,
+            telemetry,
+            folded: watch::Sender::new(positions),
+            evaluate: Notify::new(),
+            deliver: Notify::new(),
+            seen: watch::Sender::new(0),
+            bulk_lag_ns: AtomicU64::new(0),
+            degraded: Mutex::new(None),
+        }))
+    }
+
+    /// Writes a record of our own to the control lane and waits until it is folded. When the lane
+    /// cannot be written the record takes effect in memory, and the daemon says that it is degraded.
+    pub async fn record(&self, envelope: Envelope, decoded: Option<Decoded>) {
+        let note = decoded.clone().map(|decoded| Box::new(decoded) as Box<dyn std::any::Any + Send>);
+        match self.journal.append(Lane::Control, envelope.to_bytes(), note).await {
+            Ok(position) => {
+                let mut folded = self.folded.subscribe();
+                // The fold goes on until the daemon ends; then nobody needs to wait.
+                drop(folded.wait_for(|(control, _)| *control > position).await);
+                *self.degraded.lock() = None;
+            }
+            Err(error) => {
+                let words = format!("the control lane cannot be written: {}", Chain(&error));
+                tracing::error!(error = %Chain(&error), "the control lane cannot be written; going on in memory");
+                *self.degraded.lock() = Some(words);
+                let mut core = self.core.write();
+                let position = core.control;
+                if let Err(error) = core.apply(Lane::Control, position, &envelope, decoded) {
+                    tracing::error!(error = %Chain(&error), "a record of our own cannot be applied");
+                }
+                drop(core);
+                self.evaluate.notify_one();
+                self.deliver.notify_one();
+            }
+        }
+    }
+
+    /// Why the daemon is not well.
+    #[must_use]
+    pub fn degraded(&self) -> Option<String> {
+        self.degraded.lock().clone()
+    }
+}

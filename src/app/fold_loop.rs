@@ -1,0 +1,71 @@
+//! Journal to state: applies committed records, the control lane first, on a thread of its own.
+
+use super::engine::Engine;
+use crate::aggregate::Decoded;
+use crate::base::clock::nanos;
+use crate::base::error::Chain;
+use crate::journal::Committed;
+use crate::model::position::Lane;
+use crate::wire::record::Envelope;
+use std::sync::atomic::Ordering;
+use tokio::sync::mpsc;
+
+/// Folds until both lanes are closed.
+pub async fn run(
+    engine: Engine,
+    mut control: mpsc::Receiver<Committed>,
+    mut bulk: mpsc::Receiver<Committed>,
+) {
+    loop {
+        let committed = tokio::select! {
+            biased;
+            Some(record) = control.recv() => record,
+            Some(record) = bulk.recv() => record,
+            else => break,
+        };
+        fold(&engine, committed);
+    }
+}
+
+fn fold(engine: &Engine, committed: Committed) {
+    let lane = committed.lane;
+    let decoded = committed.note.and_then(|note| note.downcast::<Decoded>().ok()).map(|note| *note);
+    let envelope = Envelope::read(committed.bytes);
+    let mut core = engine.core.write();
+    let applied = match &envelope {
+        Ok(envelope) => core.apply(lane, committed.next, envelope, decoded),
+        Err(_) => Ok(crate::alert::core::Applied::default()),
+    };
+    let positions = (core.control, core.bulk);
+    drop(core);
+    let name = lane.as_str();
+    engine.telemetry.fold_records_total.with_label_values(&[name]).inc();
+    if let Err(error) = &envelope {
+        engine.telemetry.fold_unreadable_total.with_label_values(&[name]).inc();
+        tracing::error!(lane = name, error = %Chain(error), "a record cannot be read");
+    }
+    if let Ok(envelope) = &envelope {
+        let lag = engine.clock.now().since(envelope.received_at());
+        engine.telemetry.fold_lag_seconds.with_label_values(&[name]).set(lag.as_secs_f64());
+        if lane == Lane::Bulk {
+            engine.bulk_lag_ns.store(nanos(lag), Ordering::Release);
+        }
+    }
+    match applied {
+        Ok(applied) => {
+            if !applied.runs.is_empty() {
+                engine.evaluate.notify_one();
+                engine.seen.send_modify(|count| *count += 1);
+            }
+            if applied.alerts {
+                engine.deliver.notify_one();
+                engine.seen.send_modify(|count| *count += 1);
+            }
+        }
+        Err(error) => {
+            engine.telemetry.fold_unreadable_total.with_label_values(&[name]).inc();
+            tracing::error!(lane = name, error = %Chain(&error), "a record cannot be applied");
+        }
+    }
+    let _ = engine.folded.send_replace(positions);
+}

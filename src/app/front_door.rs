@@ -1,0 +1,83 @@
+//! The front door's way into the journal, and the account of what it refused.
+
+use super::engine::Engine;
+use crate::aggregate::Decoded;
+use crate::ingest::{Admitted, CommitError, DecodedRequest, Pressure, Refusal, Sink};
+use crate::model::position::Lane;
+use crate::store::ledger::{ItemOutcome, MAX_APPS, OTHER};
+use crate::wire::otlp::Signal;
+use crate::wire::record::{Envelope, Kind, RefusalRecord};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A fold that lags behind by more than this sheds bulk.
+const MAX_FOLD_LAG: Duration = Duration::from_secs(5);
+/// What a client that was turned away is told to wait: less than the deadline of any SDK.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// Commits requests of phones to the bulk lane.
+#[derive(Debug)]
+pub struct FrontDoor {
+    engine: Engine,
+    refused: Mutex<BTreeMap<(String, Signal2, &'static str), u64>>,
+}
+
+type Signal2 = &'static str;
+
+impl FrontDoor {
+    /// A front door into an engine.
+    #[must_use]
+    pub fn new(engine: Engine) -> Self {
+        Self { engine, refused: Mutex::default() }
+    }
+
+    /// Journals what was refused since the last call, so that the ledger's equation holds.
+    pub async fn account(&self) {
+        let refused = std::mem::take(&mut *self.refused.lock());
+        for ((app, signal, outcome), items) in refused {
+            let record =
+                RefusalRecord { app, signal: signal.to_owned(), items, outcome: outcome.to_owned() };
+            let now = self.engine.clock.now();
+            self.engine.record(Envelope::of(Kind::Refusal, now, &record), None).await;
+        }
+    }
+}
+
+impl Sink for FrontDoor {
+    fn commit(&self, admitted: Admitted) -> BoxFuture<'_, Result<(), CommitError>> {
+        async move {
+            let bytes = admitted.envelope.to_bytes();
+            let decoded = match admitted.request {
+                DecodedRequest::Traces(request) => Decoded::Traces(request),
+                DecodedRequest::Metrics(request) => Decoded::Metrics(request),
+                DecodedRequest::Logs(request) => Decoded::Logs(request),
+            };
+            let appended = self.engine.journal.append(Lane::Bulk, bytes, Some(Box::new(decoded))).await;
+            appended.map(drop).map_err(|error| {
+                if error.is_full() { CommitError::Full } else { CommitError::Unavailable }
+            })
+        }
+        .boxed()
+    }
+
+    fn pressure(&self) -> Option<Pressure> {
+        let lag = Duration::from_nanos(self.engine.bulk_lag_ns.load(Ordering::Acquire));
+        let (_, folded) = *self.engine.folded.borrow();
+        let behind = self.engine.journal.tail(Lane::Bulk) > folded;
+        (behind && lag > MAX_FOLD_LAG).then_some(Pressure { retry_after: RETRY_AFTER })
+    }
+
+    fn refused(&self, app: &str, signal: Signal, items: u64, why: Refusal) {
+        let outcome = match why {
+            Refusal::Invalid => ItemOutcome::Rejected,
+            _ => ItemOutcome::Shed,
+        };
+        let mut refused = self.refused.lock();
+        let app = if refused.len() < MAX_APPS * 6 { app } else { OTHER };
+        *refused.entry((app.to_owned(), signal.as_str(), outcome.as_str())).or_default() += items;
+    }
+}

@@ -1,0 +1,210 @@
+//! The data folder: its lock, the checkpoint, the key that hashes identities.
+//!
+//! ```text
+//! data/lock               held while a daemon runs on the folder
+//! data/identity.key       16 random bytes
+//! data/checkpoint         the newest checkpoint; checkpoint.previous the one before
+//! data/journal/  data/history/
+//! ```
+//! A checkpoint file: magic `RSCP`, format version (u32), crc32c of the rest (u32), then the
+//! zstd-compressed `wire::state::CheckpointState`; integers little-endian. It is written beside, made
+//! durable, and renamed, so that there is always a whole one.
+
+use crate::wire::state::{CheckpointState, VERSION};
+use prost::Message;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+const MAGIC: [u8; 4] = *b"RSCP";
+const HEADER: usize = 12;
+/// A checkpoint that claims to be larger than this when inflated is corrupt.
+const MAX_STATE_BYTES: usize = 4 << 30;
+
+/// The data folder, locked for this process.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why the data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another process holds it.
+    #[error("another radiosonde runs on {0}; stop it, or choose another folder with --data")]
+    Locked(PathBuf),
+    /// The operating system refuses.
+    #[error("{doing} {path} failed; check that the folder is writable and the disk not full")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// Written by a newer version.
+    #[error("{path} has format version {found}, this build reads up to {VERSION}: upgrade radiosonde")]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+}
+
+impl DataDir {
+    /// Creates the folder if need be, and locks it.
+    ///
+    /// # Errors
+    /// When another process holds it or it cannot be written.
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let error = |doing, path: &Path| {
+            let path = path.to_owned();
+            move |source| DataDirError::Io { doing, path, source }
+        };
+        fs::create_dir_all(path).map_err(error("creating", path))?;
+        let file = path.join("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&file)
+            .map_err(error("opening", &file))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(DataDirError::Locked(path.to_owned())),
+            Err(TryLockError::Error(source)) => Err(error("locking", &file)(source)),
+        }
+    }
+
+    /// A folder in it.
+    #[must_use]
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The key with which installation and session ids are hashed; made at the first call.
+    ///
+    /// # Errors
+    /// When it can be neither read nor written.
+    pub fn identity_key(&self) -> Result<[u8; 16], DataDirError> {
+        let path = self.path.join("identity.key");
+        let mut key = [0_u8; 16];
+        let read = File::open(&path).and_then(|mut file| file.read_exact(&mut key));
+        if read.is_ok() {
+            return Ok(key);
+        }
+        key = rand::random();
+        write_durably(&path, &key)
+            .map_err(|source| DataDirError::Io { doing: "writing", path, source })?;
+        Ok(key)
+    }
+
+    /// Writes a checkpoint; it replaces the one before in one step. Returns its bytes.
+    ///
+    /// # Errors
+    /// When it cannot be made durable; the one before still stands then.
+    pub fn write_checkpoint(&self, state: &CheckpointState) -> Result<u64, DataDirError> {
+        let path = self.path.join("checkpoint");
+        let failed = |source| DataDirError::Io { doing: "writing", path: path.clone(), source };
+        let packed = zstd::encode_all(state.encode_to_vec().as_slice(), 1).map_err(failed)?;
+        let mut bytes = Vec::with_capacity(HEADER + packed.len());
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&state.version.to_le_bytes());
+        bytes.extend_from_slice(&crc32c::crc32c(&packed).to_le_bytes());
+        bytes.extend_from_slice(&packed);
+        let (new, previous) = (path.with_extension("new"), path.with_extension("previous"));
+        write_durably(&new, &bytes).map_err(failed)?;
+        match fs::rename(&path, &previous) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        fs::rename(&new, &path).map_err(failed)?;
+        File::open(&self.path).and_then(|dir| dir.sync_all()).map_err(failed)?;
+        Ok(bytes.len() as u64)
+    }
+
+    /// The newest whole checkpoint; none when there is none yet. A corrupt one is passed over with a
+    /// warning, the one before is used.
+    ///
+    /// # Errors
+    /// When it was written by a newer version, or cannot be read.
+    pub fn read_checkpoint(&self) -> Result<Option<CheckpointState>, DataDirError> {
+        for name in ["checkpoint", "checkpoint.previous"] {
+            let path = self.path.join(name);
+            let bytes = match fs::read(&path) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(source) => return Err(DataDirError::Io { doing: "reading", path, source }),
+            };
+            match decode(&bytes) {
+                Ok(state) if state.version > VERSION => {
+                    return Err(DataDirError::Newer { path, found: state.version });
+                }
+                Ok(state) => return Ok(Some(state)),
+                Err(reason) => {
+                    tracing::warn!(file = %path.display(), reason, "a checkpoint is corrupt and passed over");
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<CheckpointState, &'static str> {
+    let (header, packed) = bytes.split_at_checked(HEADER).ok_or("it is too short")?;
+    let (magic, rest) = header.split_at_checked(4).ok_or("it is too short")?;
+    let (version, crc) = rest.split_at_checked(4).ok_or("it is too short")?;
+    if magic != MAGIC {
+        return Err("it does not begin as a checkpoint does");
+    }
+    let number = |bytes: &[u8]| bytes.try_into().map(u32::from_le_bytes).unwrap_or(0);
+    if number(version) > VERSION {
+        return Ok(CheckpointState { version: number(version), ..CheckpointState::default() });
+    }
+    if number(crc) != crc32c::crc32c(packed) {
+        return Err("its checksum does not match");
+    }
+    let mut state = Vec::new();
+    zstd::Decoder::new(packed)
+        .and_then(|decoder| decoder.take(MAX_STATE_BYTES as u64).read_to_end(&mut state))
+        .map_err(|_| "it does not inflate")?;
+    CheckpointState::decode(state.as_slice()).map_err(|_| "it does not decode")
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guarantees that the newest whole checkpoint is used, a corrupt one never, a newer one refused,
+    /// and that a second process is kept out.
+    #[test]
+    fn the_newest_whole_checkpoint_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path()).unwrap();
+        assert!(matches!(DataDir::open(dir.path()), Err(DataDirError::Locked(_))));
+        assert_eq!(data.read_checkpoint().unwrap(), None);
+        let state = |epoch| CheckpointState { version: VERSION, epoch, ..CheckpointState::default() };
+        for epoch in 1..=3 {
+            let _ = data.write_checkpoint(&state(epoch)).unwrap();
+        }
+        assert_eq!(data.read_checkpoint().unwrap(), Some(state(3)));
+        let file = dir.path().join("checkpoint");
+        let mut bytes = fs::read(&file).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&file, &bytes).unwrap();
+        assert_eq!(data.read_checkpoint().unwrap(), Some(state(2)));
+        bytes[4] = 99;
+        fs::write(&file, &bytes).unwrap();
+        assert!(matches!(data.read_checkpoint(), Err(DataDirError::Newer { found: 99, .. })));
+        assert_eq!(data.identity_key().unwrap(), data.identity_key().unwrap());
+    }
+}
