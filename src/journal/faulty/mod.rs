@@ -69,6 +69,14 @@ impl FaultyFiles {
         self.0.disk.lock().fault = Some((operation, fault));
     }
 
+    /// Lets everything work again: the process was killed and the machine lives. What was not flushed
+    /// still is not.
+    pub fn lift_fault(&self) {
+        let mut disk = self.0.disk.lock();
+        disk.fault = None;
+        disk.halted = false;
+    }
+
     /// How many operations there were.
     #[must_use]
     pub fn operations(&self) -> u64 {
