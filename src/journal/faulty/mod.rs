@@ -238,11 +238,12 @@ impl FileHandle for FaultyFile {
         while disk.flushes_are_held {
             self.shared.flushes_resume.wait(&mut disk);
         }
-        let began = disk.begin();
+        let fault = disk.fault_now();
         let node = disk.node(self.node)?;
-        if let Err(error) = began {
-            node.lossy = true;
-            return Err(error);
+        if let Some(fault) = fault {
+            // A process that is dead never asked.
+            node.lossy |= fault != Fault::Halt;
+            return Err(fault.error());
         }
         if !node.lossy {
             node.durable.clone_from(&node.written);
