@@ -255,7 +255,7 @@ mod tests {
         check("$${id}", Some("${id}"));
         check("$$${id}", Some("$42"));
         check("${nobody}", None);
-        check("${id", None);
+        check("${idle", None);
     }
 
     /// Guarantees that a captured number stays a number where it stands alone.
