@@ -11,9 +11,9 @@
 //! ```
 //!
 //! [`block`] is what a value holds, `window` how directories and keys are named, `database` one
-//! window while it is open, `shelf` which windows there are and which of them are open, and
-//! `retention` which go, and [`SledHistory`] and [`MemoryHistory`] are the engines. A further engine is one more file that
-//! implements the trait and passes `conformance`.
+//! window while it is open, `shelf` which windows there are and which of them are open, `retention`
+//! which of them go, and [`SledHistory`] and [`MemoryHistory`] are the engines. A further engine is
+//! one more file that implements the trait and passes `conformance`.
 //!
 //! What this folder promises:
 //! - A write that returned is on disk: sled's own flush leaves the file's length and its blobs to

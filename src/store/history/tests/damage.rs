@@ -1,10 +1,11 @@
 //! Windows whose files were damaged while nobody looked.
 
 use super::{BASE, OnDisk, SERIES, copy_directory, on_disk, open, write_one};
+use crate::base::error::cause;
 use crate::model::series::{Block, History, SeriesId, SlotValue, Tier};
 use crate::model::slot::Slot;
 use crate::store::history::window::WindowId;
-use crate::store::history::window_slots;
+use crate::store::history::{EngineFailure, window_slots};
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
@@ -195,4 +196,28 @@ fn a_window_set_aside_goes_in_its_time() {
     history.retain(Tier::TenSeconds, bases()[1]).expect("retained");
     assert_eq!(names(), 2);
     assert_eq!(history.counts().windows_dropped, 2);
+}
+
+/// Guarantees that damage to an old window, which is not opened at start, is an error once, is
+/// reported, and is a gap from then on.
+#[test]
+fn damage_to_an_old_window_is_found_when_it_is_read() {
+    let place = on_disk();
+    let history = open(place.0.path()).expect("opens").0;
+    let starts = [0, 1, 2, 3].map(|n| BASE.plus(n * window_slots(Tier::TenSeconds)));
+    for start in starts {
+        write_one(&history, 1, start, 5).expect("written");
+    }
+    drop(history);
+    let oldest = WindowId::of(Tier::TenSeconds, BASE).to_string();
+    cut(&place.0.path().join(oldest).join("db"), 10);
+    let (history, report) = open(place.0.path()).expect("opens");
+    assert_eq!(report.set_aside, []);
+    let read = || history.read(Tier::TenSeconds, SERIES, BASE, starts[3].plus(1));
+    let failed = read().expect_err("it is damaged");
+    assert!(cause::<EngineFailure>(&failed).is_some_and(EngineFailure::is_damage), "{failed}");
+    assert_eq!(history.set_aside().len(), 1);
+    assert_eq!((history.counts().windows_set_aside, history.counts().reads_failed), (1, 1));
+    let kept = starts[1..].iter().map(|start| (*start, SlotValue::Counter(5)));
+    assert_eq!(read().expect("a gap"), kept.collect::<Vec<_>>());
 }
