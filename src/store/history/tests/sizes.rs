@@ -50,6 +50,7 @@ fn bytes_a_series_day(events: u32) -> (u64, u64) {
 /// Guarantees a bound on what a histogram of ten-second slots takes on disk for a day: at the rate
 /// of a probe, and at that of a busy endpoint.
 #[test]
+#[ignore = "writes a day of blocks: minutes without optimisation; run with --release"]
 fn a_histogram_takes_less_than_the_bound_a_day() {
     for (events, bound) in [(1, 200_000), (20, 600_000)] {
         let (encoded, on_disk) = bytes_a_series_day(events);
