@@ -76,8 +76,8 @@ impl Variables {
 
     /// Keeps a captured value under its name and, qualified, under its step's.
     pub(super) fn capture(&mut self, step: &str, name: &str, value: Value) {
-        drop(self.0.insert(format!("{step}.{name}"), value.clone()));
-        drop(self.0.insert(name.to_owned(), value));
+        self.0.insert(format!("{step}.{name}"), value.clone());
+        self.0.insert(name.to_owned(), value);
     }
 
     /// The text with its variables filled in.
@@ -149,8 +149,8 @@ pub fn unknown_variables(spec: &ProbeSpec) -> Vec<(String, String)> {
             texts(step).iter().flat_map(|text| names(text)).map(str::to_owned).collect();
         unknown.extend(used.difference(&known).map(|name| (step.name.clone(), name.clone())));
         for (name, _) in &step.capture {
-            drop(known.insert(format!("{}.{name}", step.name)));
-            drop(known.insert(name.clone()));
+            known.insert(format!("{}.{name}", step.name));
+            known.insert(name.clone());
         }
     }
     unknown

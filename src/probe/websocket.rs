@@ -8,7 +8,7 @@ use super::connection::{Connection, Stamps};
 use super::dial::{StepContext, dial};
 use super::failure::{Attempt, failure, of_stream, quote};
 use super::record::StepRecord;
-use super::spec::{TlsOptions, WebSocketStep};
+use super::spec::WebSocketStep;
 use super::stream::{Inbox, InboxWriter, MAX_MESSAGE_BYTES, OpenStream, Received};
 use super::target::Target;
 use super::tls::Alpn;
@@ -75,7 +75,7 @@ pub(super) async fn open(
         max_gap: None,
         close_code: step.close_code,
         sink: Some(sink),
-        reader,
+        _reader: reader,
     })
 }
 
@@ -163,9 +163,10 @@ fn request(step: &WebSocketStep, target: &Target, with: StepContext<'_>) -> Atte
 }
 
 fn set(headers: &mut HeaderMap, name: ::http::HeaderName, text: &str) -> Attempt<()> {
-    let value = HeaderValue::from_str(text)
-        .map_err(|_| failure(FailureReason::Local, format!("`{}` is no header value", quote(text))))?;
-    drop(headers.insert(name, value));
+    let value = HeaderValue::from_str(text).map_err(|_| {
+        failure(FailureReason::Local, format!("`{}` is no header value", quote(text)))
+    })?;
+    headers.insert(name, value);
     Ok(())
 }
 
@@ -185,7 +186,11 @@ fn refused(error: &Error, doing: &str, record: &mut StepRecord) -> Failure {
     of_websocket(error, doing)
 }
 
-fn wrong_status(response: &Response<Option<Vec<u8>>>, doing: &str, record: &mut StepRecord) -> Failure {
+fn wrong_status(
+    response: &Response<Option<Vec<u8>>>,
+    doing: &str,
+    record: &mut StepRecord,
+) -> Failure {
     let status = response.status().as_u16();
     record.status(status);
     record.check("status is 101".to_owned(), Err(status.to_string()));
