@@ -66,8 +66,8 @@ impl SlotStart {
 
 /// Runs a probe once, on the current tokio runtime.
 ///
-/// Takes no longer than the probe's timeout, and [`super::CLEANUP_TIMEOUT`] where it has steps that
-/// clean up; never panics. A failure is a result like any other:
+/// Takes no longer than the probe's timeout, [`super::CLEANUP_TIMEOUT`] where it has steps that clean
+/// up, and a moment to take leave of open streams; never panics. A failure is a result like any other:
 /// [`FailureReason::Timeout`] makes the outcome `timeout`, every other reason `failure`.
 pub async fn run_once(spec: &ProbeSpec, slot: SlotStart, context: &Context) -> ProbeRun {
     let id = RunId(rand::random());

@@ -113,7 +113,7 @@ pub(super) async fn first_event(
         Err(Expired) => Err(failure(FailureReason::Lost, "it never came")),
     };
     let name = format!("the first event comes within {}", humane(within));
-    let found = judged.as_ref().map(|()| ()).map_err(|failure| failure.message.clone());
+    let found = judged.as_ref().copied().map_err(|failure| failure.message.clone());
     record.check(name.clone(), found);
     judged.map_err(|Failure { reason, message }| {
         failure(reason, format!("expected that over {} {name}, but {message}", stream.target))

@@ -43,8 +43,8 @@ impl<'a> Iterator for Pieces<'a> {
             return None;
         }
         if let Some(rest) = self.0.strip_prefix("${") {
-            // Without its brace the rest of the text is the name: unknown, and so reported.
-            let (name, rest) = rest.split_once('}').unwrap_or((rest, ""));
+            // Without its brace all of it is the name: one that nobody has, and so reported.
+            let (name, rest) = rest.split_once('}').unwrap_or((self.0, ""));
             self.0 = rest;
             return Some(Piece::Variable(name));
         }
@@ -279,7 +279,7 @@ mod tests {
             send("3", "${token} ${login.token} ${open", &[]),
         ]);
         spec.cleanup = vec![send("bye", "${token} ${room}", &[])];
-        let expected = [("1", "token"), ("3", "open"), ("bye", "room")];
+        let expected = [("1", "token"), ("3", "${open"), ("bye", "room")];
         let expected = expected.map(|(step, name)| (step.to_owned(), name.to_owned()));
         assert_eq!(unknown_variables(&spec), expected);
     }

@@ -90,7 +90,7 @@ async fn published_over_http_received_over_websocket_and_sse() {
     ])
     .await;
     assert_success(&run);
-    let [_, _, alice, at_bob, at_eve] = &run.steps[..] else { panic!("{run:#?}") };
+    let [_, _, alice, at_bob, at_eve] = &run.steps[..] else { unreachable!("{run:#?}") };
     assert!(alice.duration_ns >= 150_000_000);
     for received in [at_bob, at_eve] {
         let latency = received.message_latency_ns.expect("a value");
@@ -201,11 +201,11 @@ async fn cleaning_up_happens_in_any_case() {
     let run = run_once(&spec, SlotStart::now(&context.clock), &context).await;
     assert_failure(&run, FailureReason::Timeout, "waiting for the answer");
     assert_eq!(*deleted.lock(), ["DELETE /7 HTTP/1.1"]);
-    assert!(run.duration_ns < 390_000_000, "cleaning up is not part of the run");
     let names: Vec<(&str, bool)> =
         run.steps.iter().map(|step| (step.name.as_str(), step.failure.is_none())).collect();
     assert_eq!(names, [("create", true), ("stuck", false), ("bad", false), ("good", true)]);
     assert!(run.steps[3].phases.is_empty());
+    assert!(run.steps[2].offset_ns >= run.duration_ns, "cleaning up is not part of the run");
 }
 
 /// Guarantees that a run says what it is a run of, and when it was due.

@@ -123,7 +123,7 @@ fn assert_success(run: &ProbeRun) {
 /// Asserts that the run failed for that reason, in words that contain `part`.
 #[track_caller]
 fn assert_failure(run: &ProbeRun, reason: FailureReason, part: &str) {
-    let Some(Failure { reason: found, message }) = &run.failure else { panic!("{run:#?}") };
+    let Some(Failure { reason: found, message }) = &run.failure else { unreachable!("{run:#?}") };
     assert_eq!(*found, reason, "{message}");
     assert!(message.contains(part), "{message}");
     let timeout = reason == FailureReason::Timeout;

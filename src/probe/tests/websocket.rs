@@ -46,7 +46,7 @@ async fn an_echo_is_timed_from_send_to_match() {
     assert_eq!(phases(done), [Phase::Connect, Phase::Upgrade, Phase::Send, Phase::Message]);
     assert_eq!((done.status, done.protocol.as_str()), (Some(101), "websocket"));
     assert_eq!(run.latency_ns, done.message_latency_ns);
-    let [_, _, send, message] = done.phases[..] else { panic!("{done:#?}") };
+    let [_, _, send, message] = done.phases[..] else { unreachable!("{done:#?}") };
     let together = message.offset_ns + message.duration_ns - send.offset_ns;
     assert_eq!(run.latency_ns, Some(together), "the sending is part of the value");
 }
