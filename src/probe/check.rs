@@ -186,7 +186,7 @@ mod tests {
             match (done.found, found) {
                 (Ok(()), None) => {}
                 (Err(got), Some(part)) => assert!(got.contains(part), "{got}"),
-                (got, wanted) => panic!("{got:?} {wanted:?}"),
+                (got, wanted) => unreachable!("{got:?} {wanted:?}"),
             }
         };
         let json = |value| BodyCheck::Json(Arc::new(value));

@@ -67,7 +67,7 @@ fn next_ask(mut ask: Ask, step: &HttpStep, status: StatusCode, from: &Target, to
             .filter(|(_, text)| matches!(text, HeaderText::Secret(_)))
             .filter_map(|(name, _)| HeaderName::from_bytes(name.as_bytes()).ok());
         for name in secrets.chain([AUTHORIZATION, COOKIE, HOST]) {
-            drop(ask.headers.remove(name));
+            ask.headers.remove(name);
         }
     }
     let becomes_get = match status.as_u16() {
@@ -78,7 +78,7 @@ fn next_ask(mut ask: Ask, step: &HttpStep, status: StatusCode, from: &Target, to
     if becomes_get {
         ask.method = Method::GET;
         ask.body = Bytes::new();
-        drop(ask.headers.remove(CONTENT_TYPE));
+        ask.headers.remove(CONTENT_TYPE);
     }
     ask
 }

@@ -146,7 +146,7 @@ fn request(ask: Ask, target: &Target, http2: bool) -> Attempt<Request<Full<Bytes
             Some(host) => host,
             None => HeaderValue::from_str(&target.authority()).map_err(|_| unusable("host"))?,
         };
-        drop(headers.insert(HOST, host));
+        headers.insert(HOST, host);
         target.path_and_query()
     };
     let mut request = Request::new(Full::new(body));

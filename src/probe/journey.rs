@@ -1,178 +1,181 @@
-//! The steps of a run, in order, with what they share: open streams, captured values, one deadline.
+//! The steps of a run, in order: what they share, and what becomes of it at the end.
 //!
-//! The first failure ends the journey; clean-up steps run all the same, within a limit of their own.
+//! The first step that fails ends the journey. Streams stay open to its end; where a definition
+//! names the close code of one, its end is then waited for. Steps that clean up run in any case,
+//! under a deadline of their own, and do not change the verdict.
 
 use super::deadline::Deadline;
 use super::dial::StepContext;
-use super::expect::{self, Since};
-use super::failure::{Attempt, failure, quote};
+use super::expect::{Since, fulfil};
+use super::failure::{Attempt, failure};
 use super::marking::Mark;
 use super::record::StepRecord;
 use super::runner::Context;
 use super::spec::{Action, Expect, ProbeSpec, SseStep, Step, WebSocketStep};
-use super::stream::OpenStream;
+use super::stream::{OpenStream, StreamEnd};
 use super::template::Variables;
 use super::{http, sse, websocket};
-use crate::base::clock::{MonoNanos, UnixNanos};
-use crate::model::probe::{Failure, FailureReason, Phase, RunId, StepResult};
+use crate::base::clock::{MonoNanos, UnixNanos, nanos};
+use crate::model::probe::{
+    CheckResult, Failure, FailureReason, Phase, PhaseTiming, RunId, StepResult,
+};
 use bytes::Bytes;
-use std::collections::HashMap;
+use futures::future::join_all;
+use serde_json::Value;
 use std::time::Duration;
 
-/// So long may the clean-up steps of a run take, together.
+/// What the steps that clean up may take together, after the run.
 pub const CLEANUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a journey came to.
-pub(super) struct Journey {
-    /// Steps that ran, clean-up included.
-    pub steps: Vec<StepResult>,
-    /// What ended it early.
-    pub failure: Option<Failure>,
-    /// The value of the last message step.
-    pub message_latency_ns: Option<u64>,
-}
-
-/// What steps leave to those after them.
-struct Baggage {
+/// A run under way.
+#[derive(Debug)]
+pub(super) struct Journey<'a> {
+    spec: &'a ProbeSpec,
+    context: &'a Context,
+    id: RunId,
+    started: MonoNanos,
     variables: Variables,
     streams: Vec<OpenStream>,
-    sent: HashMap<String, MonoNanos>,
+    /// When each step sent what it sends.
+    sent: Vec<(String, MonoNanos)>,
+    steps: Vec<StepResult>,
 }
 
-/// Runs the steps of a probe, then its clean-up.
-pub(super) async fn travel(
-    spec: &ProbeSpec,
-    run: RunId,
-    start: UnixNanos,
-    started: MonoNanos,
-    deadline: &Deadline,
-    context: &Context,
-) -> Journey {
-    let traveller = Traveller { spec, run, started, context };
-    let mut baggage = Baggage {
-        variables: Variables::new(run, start),
-        streams: Vec::new(),
-        sent: HashMap::new(),
-    };
-    let mut journey = Journey { steps: Vec::new(), failure: None, message_latency_ns: None };
-    for step in &spec.steps {
-        let result = traveller.take(step, deadline, &mut baggage).await;
-        journey.message_latency_ns = result.message_latency_ns.or(journey.message_latency_ns);
-        journey.failure = result.failure.clone();
-        journey.steps.push(result);
-        if journey.failure.is_some() {
-            break;
+impl<'a> Journey<'a> {
+    /// A run that begins now; `start` is the same instant on the wall.
+    pub(super) fn new(
+        spec: &'a ProbeSpec,
+        context: &'a Context,
+        id: RunId,
+        started: MonoNanos,
+        start: UnixNanos,
+    ) -> Self {
+        Self {
+            spec,
+            context,
+            id,
+            started,
+            variables: Variables::new(id, start),
+            streams: Vec::new(),
+            sent: Vec::new(),
+            steps: Vec::new(),
         }
     }
-    if journey.failure.is_none() {
-        journey.failure = traveller.farewells(deadline, &mut baggage, &mut journey.steps).await;
-    }
-    let limit = Deadline::new(&context.clock, context.clock.monotonic(), CLEANUP_TIMEOUT);
-    for step in &spec.cleanup {
-        journey.steps.push(traveller.take(step, &limit, &mut baggage).await);
-    }
-    for stream in &mut baggage.streams {
-        websocket::hang_up(stream).await;
-    }
-    journey
-}
 
-#[derive(Clone, Copy)]
-struct Traveller<'a> {
-    spec: &'a ProbeSpec,
-    run: RunId,
-    started: MonoNanos,
-    context: &'a Context,
-}
+    /// Takes the steps until one fails, then waits for the streams that must end.
+    pub(super) async fn run(&mut self, deadline: &Deadline) -> Option<Failure> {
+        for step in &self.spec.steps {
+            if let Some(failure) = self.take_step(step, deadline).await {
+                return Some(failure);
+            }
+        }
+        self.await_closes(deadline).await
+    }
 
-impl Traveller<'_> {
-    async fn take(self, step: &Step, deadline: &Deadline, baggage: &mut Baggage) -> StepResult {
-        let span: [u8; 8] = rand::random();
+    /// The results so far.
+    pub(super) fn steps(&self) -> &[StepResult] {
+        &self.steps
+    }
+
+    /// Takes the steps that clean up, whatever happened before and among them.
+    pub(super) async fn clean_up(&mut self) {
+        let clock = &self.context.clock;
+        let deadline = Deadline::new(clock, clock.monotonic(), CLEANUP_TIMEOUT);
+        for step in &self.spec.cleanup {
+            if let Some(failure) = self.take_step(step, &deadline).await {
+                let probe = self.spec.name.as_str();
+                tracing::warn!(probe, step = step.name, failure.message, "clean-up step failed");
+            }
+            // The phases of a run are those of its steps; cleaning up would distort their sums.
+            if let Some(result) = self.steps.last_mut() {
+                result.phases.clear();
+            }
+        }
+    }
+
+    /// Ends the streams politely and hands back the results of all steps.
+    pub(super) async fn hang_up(mut self) -> Vec<StepResult> {
+        drop(join_all(self.streams.iter_mut().map(websocket::hang_up)).await);
+        self.steps
+    }
+
+    async fn take_step(&mut self, step: &Step, deadline: &Deadline) -> Option<Failure> {
+        let span = rand::random();
+        let mark = Mark { run: self.id, span, probe: self.spec.name.clone() };
         let mut record = StepRecord::begin(&self.context.clock, self.started, &step.name, span);
-        let mark = Mark { run: self.run, span, probe: self.spec.name.clone() };
-        let outcome = self.act(step, deadline, &mark, baggage, &mut record).await;
-        if let Some(sent) = record.sent {
-            let _ = baggage.sent.insert(step.name.clone(), sent);
-        }
-        let outcome = outcome.and_then(|body| capture(step, &body, &mut baggage.variables));
-        record.finish(outcome.err())
+        let done = self.act(step, deadline, &mark, &mut record).await;
+        self.sent.extend(record.sent.map(|at| (step.name.clone(), at)));
+        let failure = done.and_then(|body| self.capture(step, body.as_deref())).err();
+        self.steps.push(record.finish(failure.clone()));
+        failure
     }
 
+    /// Does what the step does; hands back what values may be captured from.
     async fn act(
-        self,
+        &mut self,
         step: &Step,
         deadline: &Deadline,
         mark: &Mark,
-        baggage: &mut Baggage,
         record: &mut StepRecord,
-    ) -> Attempt<Bytes> {
-        let Baggage { variables, streams, sent } = baggage;
-        let with = StepContext { context: self.context, deadline, variables, mark };
+    ) -> Attempt<Option<Bytes>> {
+        let Self { context, variables, streams, sent, .. } = self;
+        let with = StepContext { context, deadline, variables, mark };
         match &step.action {
-            Action::Http(http) => {
-                let sending = record.started();
-                let body = http::run(http, with, record).await;
-                let _ = record.sent.get_or_insert(sending);
-                body
-            }
+            Action::Http(http) => http::run(http, with, record).await.map(Some),
             Action::WebSocket(websocket) => {
-                let mut stream = websocket::open(websocket, &step.name, with, record).await?;
-                let body = converse(websocket, &mut stream, sent, with, record).await;
-                streams.push(stream);
-                body
+                let stream = websocket::open(websocket, &step.name, with, record).await?;
+                talk(websocket, keep(streams, stream), sent, with, record).await
             }
             Action::Sse(sse) => {
                 let stream = sse::open(sse, &step.name, with, record).await?;
-                let body = listen(sse, &stream, sent, with, record).await;
-                streams.push(stream);
-                body
+                listen(sse, keep(streams, stream), sent, with, record).await
             }
             Action::Expect { on, expect } => {
                 let stream = find(streams, on)?;
                 record.talks("expect", stream.target.clone());
-                let since = since(expect, sent, record.started(), false);
-                expect::fulfil(expect, stream, since, with, record).await
+                // Without a sending to count from, whatever came since the stream was open will do.
+                let own = Since { from: record.started(), only_after: false };
+                let since = since(expect, sent)?.unwrap_or(own);
+                fulfil(expect, stream, since, with, record).await.map(Some)
             }
             Action::Send { on, send } => {
                 let stream = find(streams, on)?;
-                record.talks("send", stream.target.clone());
-                let text = with.variables.fill(send)?;
-                websocket::send(text, stream, with, record).await.map(|_| Bytes::new())
+                record.talks(stream.protocol, stream.target.clone());
+                websocket::send(variables.fill(send)?, stream, with, record).await?;
+                Ok(None)
             }
         }
     }
 
-    /// Waits for the close codes that the definition asks for.
-    async fn farewells(
-        self,
-        deadline: &Deadline,
-        baggage: &mut Baggage,
-        steps: &mut [StepResult],
-    ) -> Option<Failure> {
-        for stream in &baggage.streams {
-            let Some(wanted) = stream.close_code else { continue };
+    fn capture(&mut self, step: &Step, body: Option<&[u8]>) -> Attempt<()> {
+        if step.capture.is_empty() {
+            return Ok(());
+        }
+        let missing = |what: &str| failure(FailureReason::Check, what);
+        let body = body.ok_or_else(|| missing("there is no answer to capture values from"))?;
+        let json: Value = serde_json::from_slice(body)
+            .map_err(|_| missing("values cannot be captured: the answer is not JSON"))?;
+        for (name, pointer) in &step.capture {
+            let value = json.pointer(pointer).ok_or_else(|| {
+                missing(&format!("`{name}` cannot be captured: nothing at {pointer}"))
+            })?;
+            self.variables.capture(&step.name, name, value.clone());
+        }
+        Ok(())
+    }
+
+    async fn await_closes(&mut self, deadline: &Deadline) -> Option<Failure> {
+        for stream in &self.streams {
+            let Some(code) = stream.close_code else { continue };
             let from = self.context.clock.monotonic();
             let ended = stream.inbox.until(deadline, |state| state.end.clone()).await;
-            let found = match &ended {
-                Ok(end) if end.code == Some(wanted) => Ok(()),
-                Ok(end) => Err(failure(
-                    FailureReason::Check,
-                    format!("expected close code {wanted}, but {}", end.words),
-                )),
-                Err(_) => Err(deadline
-                    .failure(format_args!("waiting for close code {wanted} of {}", stream.target))),
-            };
-            if let Some(step) = steps.iter_mut().find(|step| step.name == stream.step) {
-                if let Ok(end) = &ended {
-                    step.phases.push(crate::model::probe::PhaseTiming {
-                        phase: Phase::Close,
-                        offset_ns: crate::base::clock::nanos(from.since(self.started)),
-                        duration_ns: crate::base::clock::nanos(end.at.since(from)),
-                    });
-                }
-                step.failure = found.clone().err();
-            }
-            if let Err(failure) = found {
+            let target = &stream.target;
+            let verdict = ended.map_err(|_| {
+                deadline.failure(format_args!("waiting for the server to close {target}"))
+            });
+            let result = self.steps.iter_mut().find(|result| result.name == stream.step);
+            let Some(result) = result else { continue };
+            if let Some(failure) = note_close(result, code, verdict, from, self.started) {
                 return Some(failure);
             }
         }
@@ -180,72 +183,86 @@ impl Traveller<'_> {
     }
 }
 
-async fn converse(
+/// Adds how a stream ended to the result of the step that opened it.
+fn note_close(
+    result: &mut StepResult,
+    code: u16,
+    ended: Attempt<StreamEnd>,
+    from: MonoNanos,
+    run_started: MonoNanos,
+) -> Option<Failure> {
+    let name = format!("the server closes with code {code}");
+    let verdict = ended.and_then(|end| {
+        let (offset_ns, length) = (nanos(from.since(run_started)), nanos(end.at.since(from)));
+        result.phases.push(PhaseTiming { phase: Phase::Close, offset_ns, duration_ns: length });
+        result.duration_ns = (offset_ns + length).saturating_sub(result.offset_ns);
+        let reason = if end.code.is_some() { FailureReason::Check } else { end.reason };
+        let words = format!("expected that {name}, but {}", end.words);
+        if end.code == Some(code) { Ok(()) } else { Err(failure(reason, words)) }
+    });
+    let found = verdict.as_ref().err().map(|failure| failure.message.clone());
+    result.checks.push(CheckResult { name, passed: found.is_none(), found });
+    result.failure = verdict.err();
+    result.failure.clone()
+}
+
+fn keep(streams: &mut Vec<OpenStream>, stream: OpenStream) -> &mut OpenStream {
+    let at = streams.len();
+    streams.insert(at, stream);
+    streams.last_mut().expect("one was inserted in the line above")
+}
+
+fn find<'s>(streams: &'s mut [OpenStream], on: &str) -> Attempt<&'s mut OpenStream> {
+    streams
+        .iter_mut()
+        .rev()
+        .find(|stream| stream.step == on)
+        .ok_or_else(|| failure(FailureReason::Local, format!("no step `{on}` has opened a stream")))
+}
+
+/// From when the definition counts; none when it leaves that to the step.
+fn since(expect: &Expect, sent: &[(String, MonoNanos)]) -> Attempt<Option<Since>> {
+    let Some(step) = &expect.since else { return Ok(None) };
+    let found = sent.iter().rev().find(|(name, _)| name == step);
+    let (_, from) = found.ok_or_else(|| {
+        failure(FailureReason::Local, format!("the step `{step}` has not sent anything"))
+    })?;
+    Ok(Some(Since { from: *from, only_after: true }))
+}
+
+/// What a step does over the WebSocket that it opened.
+async fn talk(
     step: &WebSocketStep,
     stream: &mut OpenStream,
-    sent: &HashMap<String, MonoNanos>,
+    sent: &[(String, MonoNanos)],
     with: StepContext<'_>,
     record: &mut StepRecord,
-) -> Attempt<Bytes> {
+) -> Attempt<Option<Bytes>> {
     if step.ping {
         websocket::ping(step.expect.is_none(), stream, with, record).await?;
     }
+    let mut own = Since { from: stream.opened, only_after: true };
     if let Some(text) = &step.send {
-        let text = with.variables.fill(text)?;
-        let _ = websocket::send(text, stream, with, record).await?;
+        own.from = websocket::send(with.variables.fill(text)?, stream, with, record).await?;
     }
-    let Some(expect) = &step.expect else { return Ok(Bytes::new()) };
-    let own = record.sent.unwrap_or(stream.opened);
-    let since = since(expect, sent, own, step.send.is_some());
-    expect::fulfil(expect, stream, since, with, record).await
+    let Some(expect) = &step.expect else { return Ok(None) };
+    let since = since(expect, sent)?.unwrap_or(own);
+    fulfil(expect, stream, since, with, record).await.map(Some)
 }
 
+/// What a step waits for on the event stream that it opened.
 async fn listen(
     step: &SseStep,
     stream: &OpenStream,
-    sent: &HashMap<String, MonoNanos>,
+    sent: &[(String, MonoNanos)],
     with: StepContext<'_>,
     record: &mut StepRecord,
-) -> Attempt<Bytes> {
+) -> Attempt<Option<Bytes>> {
     if step.first_event_within.is_some() || step.expect.is_some() {
         sse::first_event(step, stream, with, record).await?;
     }
-    let Some(expect) = &step.expect else { return Ok(Bytes::new()) };
-    expect::fulfil(expect, stream, since(expect, sent, stream.opened, false), with, record).await
-}
-
-/// From when a message counts: the sending of the step that `since` names, else `own`.
-fn since(expect: &Expect, sent: &HashMap<String, MonoNanos>, own: MonoNanos, asked: bool) -> Since {
-    match expect.since.as_ref().and_then(|step| sent.get(step)) {
-        Some(from) => Since { from: *from, only_after: true },
-        None => Since { from: own, only_after: asked },
-    }
-}
-
-fn find<'a>(streams: &'a mut [OpenStream], step: &str) -> Attempt<&'a mut OpenStream> {
-    streams.iter_mut().find(|stream| stream.step == step).ok_or_else(|| {
-        failure(FailureReason::Local, format!("step `{}` opened no stream", quote(step)))
-    })
-}
-
-fn capture(step: &Step, body: &Bytes, variables: &mut Variables) -> Attempt<()> {
-    if step.capture.is_empty() {
-        return Ok(());
-    }
-    let json: serde_json::Value = serde_json::from_slice(body).map_err(|error| {
-        failure(
-            FailureReason::Check,
-            format!("nothing can be captured from what is not JSON: {error}"),
-        )
-    })?;
-    for (name, pointer) in &step.capture {
-        let value = json.pointer(pointer).ok_or_else(|| {
-            failure(
-                FailureReason::Check,
-                format!("there is nothing at {pointer} to capture as {name}"),
-            )
-        })?;
-        variables.capture(&step.name, name, value.clone());
-    }
-    Ok(())
+    let Some(expect) = &step.expect else { return Ok(None) };
+    let own = Since { from: stream.opened, only_after: true };
+    let since = since(expect, sent)?.unwrap_or(own);
+    fulfil(expect, stream, since, with, record).await.map(Some)
 }

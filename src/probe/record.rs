@@ -84,9 +84,11 @@ impl StepRecord {
         self.result.message_latency_ns = Some(nanos(arrived.since(since)));
     }
 
-    /// Ends the step now.
+    /// Ends the step: one that passed with its last phase, so that checking and capturing are not
+    /// part of it; one that failed now.
     pub(super) fn finish(mut self, failure: Option<Failure>) -> StepResult {
-        self.result.duration_ns = nanos(self.clock.monotonic().since(self.started));
+        let ended = if failure.is_none() { self.cursor } else { self.clock.monotonic() };
+        self.result.duration_ns = nanos(ended.since(self.started));
         self.result.failure = failure;
         self.result
     }
@@ -94,8 +96,10 @@ impl StepRecord {
 
 #[cfg(test)]
 mod tests {
+    use super::super::failure::failure;
     use super::*;
     use crate::base::clock::UnixNanos;
+    use crate::model::probe::FailureReason;
     use std::time::Duration;
 
     /// Guarantees that phases neither overlap nor run backwards, whatever stamps they get.
@@ -108,7 +112,7 @@ mod tests {
         record.phase(Phase::Wait, MonoNanos(90), MonoNanos(170));
         record.phase(Phase::Message, MonoNanos(50), MonoNanos(60));
         clock.advance(Duration::from_nanos(100));
-        let result = record.finish(None);
+        let result = record.finish(Some(failure(FailureReason::Lost, "x")));
         let spans: Vec<_> = result.phases.iter().map(|p| (p.offset_ns, p.duration_ns)).collect();
         assert_eq!(spans, [(70, 20), (90, 40), (130, 0)]);
         assert_eq!((result.offset_ns, result.duration_ns), (60, 100));

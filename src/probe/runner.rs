@@ -1,86 +1,169 @@
-//! One run of a probe: identity, deadline, journey, verdict.
+//! One run of a probe: its deadline, its steps, its verdict and value.
 
 use super::deadline::Deadline;
-use super::journey;
+use super::failure::failure;
+use super::journey::Journey;
 use super::spec::ProbeSpec;
-use super::stall::StallLog;
+use super::stall::StallWatch;
 use super::tls::TlsConfigs;
-use crate::base::clock::{Clock, UnixNanos, nanos};
-use crate::model::probe::{FailureReason, Outcome, ProbeRun, RunId};
+use crate::base::clock::{Clock, MonoNanos, UnixNanos, nanos};
+use crate::model::probe::{Failure, FailureReason, Outcome, ProbeRun, RunId, StepResult};
 use crate::telemetry::Telemetry;
+use futures::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// What all runs share. Cheap to clone.
+/// What all runs share. Clones share it too.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// Time.
+    /// The time.
     pub clock: Clock,
-    /// The daemon's metrics.
+    /// The daemon's own metrics.
     pub telemetry: Telemetry,
+    /// TLS configurations.
     pub(super) tls: Arc<TlsConfigs>,
-    pub(super) stalls: Arc<StallLog>,
+    /// The watch over the runtime on which runs happen; without one, a run keeps its own.
+    pub(super) stalls: Option<StallWatch>,
 }
 
-/// The slot that a run fills.
+/// The slot of the schedule to which a run belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotStart {
-    /// When the schedule wanted the run to start.
-    pub intended: UnixNanos,
-    /// How much later it does start.
+    /// When the schedule wants the start.
+    pub intended_start: UnixNanos,
+    /// How much later it is, nanoseconds.
     pub lateness_ns: u64,
 }
 
+/// What came of the steps.
+struct Conduct {
+    steps: Vec<StepResult>,
+    failure: Option<Failure>,
+    duration_ns: u64,
+}
+
 impl Context {
-    /// Reads the system's certificate authorities; everything else is handed in.
+    /// Reads the system's certificate authorities, which takes some milliseconds.
     #[must_use]
     pub fn new(clock: Clock, telemetry: Telemetry) -> Self {
-        Self { clock, telemetry, tls: Arc::new(TlsConfigs::new()), stalls: Arc::default() }
+        Self { clock, telemetry, tls: Arc::new(TlsConfigs::new()), stalls: None }
+    }
+
+    /// This context on a runtime that `stalls` watches.
+    pub(super) fn watched_by(&self, stalls: StallWatch) -> Self {
+        Self { stalls: Some(stalls), ..self.clone() }
     }
 }
 
 impl SlotStart {
-    /// A run that starts now, outside any schedule.
+    /// A slot that is due now, for runs outside any schedule.
     #[must_use]
-    pub fn immediately(clock: &Clock) -> Self {
-        Self { intended: clock.now(), lateness_ns: 0 }
+    pub fn now(clock: &Clock) -> Self {
+        Self { intended_start: clock.now(), lateness_ns: 0 }
     }
 }
 
-/// Runs a probe once. Takes at most its timeout, and [`super::CLEANUP_TIMEOUT`] beyond it when it has
-/// something to clean up.
+/// Runs a probe once, on the current tokio runtime.
+///
+/// Takes no longer than the probe's timeout, [`super::CLEANUP_TIMEOUT`] where it has steps that clean
+/// up, and a moment to take leave of open streams; never panics. A failure is a result like any other:
+/// [`FailureReason::Timeout`] makes the outcome `timeout`, every other reason `failure`.
 pub async fn run_once(spec: &ProbeSpec, slot: SlotStart, context: &Context) -> ProbeRun {
     let id = RunId(rand::random());
+    let watched = context.stalls.is_some();
+    let stalls = context.stalls.clone().unwrap_or_else(|| StallWatch::new(&context.clock));
+    let _own_watch = (!watched).then(|| stalls.keep(None));
     let started = context.clock.monotonic();
-    let deadline = Deadline::new(&context.clock, started, spec.timeout);
-    let journey = journey::travel(spec, id, slot.intended, started, &deadline, context).await;
-    let ended = context.clock.monotonic();
-    let outcome = match &journey.failure {
-        None => Outcome::Success,
-        Some(failure) if failure.reason == FailureReason::Timeout => Outcome::Timeout,
-        Some(_) => Outcome::Failure,
-    };
-    let duration_ns = nanos(ended.since(started));
-    let latency_ns = match outcome {
-        Outcome::Success => {
-            Some(journey.message_latency_ns.unwrap_or_else(|| match spec.steps.as_slice() {
-                [_] => journey.steps.first().map_or(duration_ns, |step| step.duration_ns),
-                _ => duration_ns,
-            }))
-        }
-        // A late message has a value, and it is worth knowing.
-        _ => journey.message_latency_ns,
-    };
+    // A fault of ours, or of a library that reads what a target sent, costs one run at most.
+    let conducted =
+        AssertUnwindSafe(conduct(spec, slot, id, started, context)).catch_unwind().await;
+    let Conduct { steps, failure, duration_ns } = conducted.unwrap_or_else(|_| Conduct {
+        steps: Vec::new(),
+        failure: Some(failure(FailureReason::Local, "the probe engine itself failed")),
+        duration_ns: nanos(context.clock.monotonic().since(started)),
+    });
+    let ended = started.plus(Duration::from_nanos(duration_ns));
+    ProbeRun {
+        latency_ns: value(spec, &steps, failure.as_ref(), duration_ns),
+        uncertainty_ns: nanos(stalls.worst(started, ended)),
+        outcome: outcome(failure.as_ref()),
+        lateness_ns: slot.lateness_ns,
+        duration_ns,
+        failure,
+        steps,
+        id,
+        ..blank(spec, slot.intended_start)
+    }
+}
+
+/// The record of a slot in which the probe did not run.
+pub(super) fn not_run(
+    spec: &ProbeSpec,
+    intended_start: UnixNanos,
+    outcome: Outcome,
+    reason: FailureReason,
+    message: &str,
+) -> ProbeRun {
+    let id = RunId(rand::random());
+    let failure = Some(failure(reason, message));
+    ProbeRun { id, outcome, failure, ..blank(spec, intended_start) }
+}
+
+fn blank(spec: &ProbeSpec, intended_start: UnixNanos) -> ProbeRun {
     ProbeRun {
         probe: spec.name.clone(),
         labels: spec.labels.clone(),
-        id,
-        intended_start: slot.intended,
-        lateness_ns: slot.lateness_ns,
-        duration_ns,
-        latency_ns,
-        uncertainty_ns: context.stalls.longest(started, ended),
-        outcome,
-        failure: journey.failure,
-        steps: journey.steps,
+        intended_start,
+        ..ProbeRun::default()
+    }
+}
+
+async fn conduct(
+    spec: &ProbeSpec,
+    slot: SlotStart,
+    id: RunId,
+    started: MonoNanos,
+    context: &Context,
+) -> Conduct {
+    let start = slot.intended_start.plus(Duration::from_nanos(slot.lateness_ns));
+    let deadline = Deadline::new(&context.clock, started, spec.timeout);
+    let mut journey = Journey::new(spec, context, id, started, start);
+    let failure = journey.run(&deadline).await;
+    // A run that passed ends with its last phase, as its steps do.
+    let last = journey.steps().iter().map(|step| step.offset_ns + step.duration_ns).max();
+    let duration_ns = match (&failure, last) {
+        (None, Some(last)) => last,
+        _ => nanos(context.clock.monotonic().since(started)),
+    };
+    journey.clean_up().await;
+    Conduct { steps: journey.hang_up().await, failure, duration_ns }
+}
+
+/// The measured value: of the last message, where one was waited for; otherwise of the only step,
+/// otherwise of the run. A failed run has one only if its last step measured it nevertheless.
+fn value(
+    spec: &ProbeSpec,
+    steps: &[StepResult],
+    failure: Option<&Failure>,
+    duration_ns: u64,
+) -> Option<u64> {
+    let taken = steps.get(..spec.steps.len().min(steps.len())).unwrap_or_default();
+    if failure.is_some() {
+        let failed = taken.iter().find(|step| step.failure.is_some());
+        return failed.and_then(|step| step.message_latency_ns);
+    }
+    let message = taken.iter().rev().find_map(|step| step.message_latency_ns);
+    message.or(match taken {
+        [only] => Some(only.duration_ns),
+        _ => Some(duration_ns),
+    })
+}
+
+fn outcome(failure: Option<&Failure>) -> Outcome {
+    match failure {
+        None => Outcome::Success,
+        Some(failure) if failure.reason == FailureReason::Timeout => Outcome::Timeout,
+        Some(_) => Outcome::Failure,
     }
 }

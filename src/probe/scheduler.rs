@@ -1,324 +1,252 @@
-//! Releases runs at their slots, on threads that nothing else uses.
+//! Releases runs at their slots: a thread that only keeps time, and the probe runtime beside it.
 //!
-//! A timer thread waits for the next slot and hands it over; a second thread runs all probes on an
-//! async runtime of its own. So a flood of telemetry does not delay a probe, and the timer is not
-//! late by the runtime's wheel. Slots are never caught up: one that came while the run before was
-//! going is reported as overlapped, one that we slept through as missed.
+//! Timers of an async runtime are late by milliseconds and by more when a task computes, so a
+//! thread of its own waits for the next slot and hands it over. How late a run starts nevertheless
+//! is part of its result.
 
-use super::runner::{Context, SlotStart, run_once};
-use super::schedule::Slots;
+use super::executor::{Delivery, Requested, Start, execute};
+use super::plan::{ClockState, Plan, Release};
+use super::runner::{Context, not_run};
 use super::spec::ProbeSpec;
-use crate::base::clock::{JumpDetector, UnixNanos, nanos};
-use crate::model::probe::{Failure, FailureReason, Outcome, ProbeRun, RunId};
-use parking_lot::{Condvar, Mutex};
-use std::collections::HashMap;
+use crate::base::clock::{Clock, JumpDetector, MonoNanos, UnixNanos};
+use crate::model::probe::{FailureReason, Outcome, ProbeRun};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{mpsc, oneshot, watch};
 
-/// No more runs go on at once; slots beyond are reported as missed by us.
-pub const MAX_CONCURRENT_RUNS: usize = 2_000;
-/// Missed slots that are reported one by one after a gap; the others are only logged.
-const MAX_MISSED_REPORTED: usize = 100;
-/// Slots on their way from the timer to the runtime.
-const HANDOVER: usize = 4_096;
-/// A slot may start this late before it counts as missed, when its interval is shorter.
-const LATEST_START: Duration = Duration::from_secs(1);
-/// The timer looks at the clocks at least this often, to notice jumps.
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
-/// Wall and monotonic clock may drift this far apart between two looks.
-const JUMP_TOLERANCE: Duration = Duration::from_secs(2);
+/// Slots on their way from the timer thread to the probe runtime.
+const MAX_STARTS: usize = 1024;
+/// Threads on which names are resolved: each may wait for a name server.
+const MAX_LOOKUPS: usize = 64;
+/// The clocks are compared at least this often.
+const MAX_WAIT: Duration = Duration::from_millis(500);
+/// A wall clock that moved by more than this against the monotonic one jumped.
+const JUMP_TOLERANCE: Duration = Duration::from_secs(1);
 
-/// Runs probes by their schedules until it is stopped.
+/// Why probes cannot be scheduled.
+#[derive(Debug, thiserror::Error)]
+pub enum SchedulerError {
+    /// A cron expression was not understood.
+    #[error("probe `{probe}` has a cadence that cannot be understood: {why}")]
+    Cadence {
+        /// The probe.
+        probe: String,
+        /// What to write instead.
+        why: String,
+    },
+    /// The machine gave no thread or no event queue.
+    #[error("the probe runtime cannot be started; free threads or file descriptors")]
+    Runtime(#[source] io::Error),
+}
+
+/// Why a run that was asked for does not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunNowError {
+    /// There is no probe of that name.
+    #[error("no such probe")]
+    Unknown,
+    /// A run of the probe is going on and must not be overlapped.
+    #[error("a run is going on already; ask again when it has ended")]
+    Running,
+    /// Too much is going on, or the scheduler is stopping.
+    #[error("no further run can be started now; try again later")]
+    Busy,
+}
+
+/// The running schedule. Dropping it stops everything without waiting.
 #[derive(Debug)]
 pub struct Scheduler {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-    stop: CancellationToken,
 }
 
 #[derive(Debug)]
 struct Shared {
-    plan: Mutex<Plan>,
+    clock: Clock,
+    state: Mutex<State>,
+    /// Wakes the timer thread: the plan changed, or everything stops.
     changed: Condvar,
-    context: Context,
-    results: mpsc::Sender<ProbeRun>,
-    runs: mpsc::Sender<Release>,
-    active: AtomicUsize,
+    starts: mpsc::Sender<Start>,
+    stop: watch::Sender<Option<Duration>>,
+    delivery: Delivery,
 }
 
 #[derive(Debug, Default)]
-struct Plan {
-    entries: HashMap<String, Entry>,
-    stopped: bool,
+struct State {
+    plan: Plan,
+    stopping: bool,
 }
 
-#[derive(Debug)]
-struct Entry {
-    spec: Arc<ProbeSpec>,
-    slots: Slots,
-    next: Option<UnixNanos>,
-    running: Arc<AtomicUsize>,
-}
-
-/// A slot that is due.
-#[derive(Debug)]
-struct Release {
-    spec: Arc<ProbeSpec>,
-    slot: SlotStart,
-    running: Arc<AtomicUsize>,
-}
-
-/// Why the scheduler cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum SchedulerError {
-    /// The operating system gives no thread or no runtime.
-    #[error("the probe threads cannot be started")]
-    Threads(#[from] std::io::Error),
-}
-
-/// Why a probe cannot be run now.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RunNowError {
-    /// No such probe.
-    #[error("there is no probe named `{0}`")]
-    Unknown(String),
-    /// Too much is waiting.
-    #[error("too many runs are waiting already")]
-    Busy,
-}
+// === impl Scheduler ===
 
 impl Scheduler {
-    /// Starts both threads. Results go to `results`; when nobody takes them they are dropped and
-    /// counted.
+    /// Starts two threads: one keeps time, the other is the probe runtime. Results leave over
+    /// `results`; what does not fit there is dropped and counted.
     ///
     /// # Errors
-    /// When a thread cannot be started.
+    /// When a cadence cannot be understood, or the machine refuses threads or descriptors.
     pub fn start(
         context: Context,
         results: mpsc::Sender<ProbeRun>,
         probes: Vec<Arc<ProbeSpec>>,
     ) -> Result<Self, SchedulerError> {
-        let (runs, releases) = mpsc::channel(HANDOVER);
-        let stop = CancellationToken::new();
-        let active = AtomicUsize::new(0);
-        let (plan, changed) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { plan, changed, context, results, runs, active });
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (for_runs, for_timer) = (Arc::clone(&shared), Arc::clone(&shared));
-        let stopped = stop.clone();
-        let runner = std::thread::Builder::new()
-            .name("probes".to_owned())
-            .spawn(move || runtime.block_on(run_released(for_runs, releases, stopped)))?;
-        let timer = std::thread::Builder::new()
-            .name("probe-timer".to_owned())
-            .spawn(move || for_timer.keep_time())?;
-        let scheduler = Self { shared, threads: vec![timer, runner], stop };
-        scheduler.replace(probes);
+        let mut plan = Plan::default();
+        let clock = context.clock.clone();
+        plan.replace(probes, clock.wall()).map_err(SchedulerError::cadence)?;
+        let (starts, incoming) = mpsc::channel(MAX_STARTS);
+        let (stop, stopping) = watch::channel(None);
+        let delivery = Delivery::new(results, context.telemetry.clone());
+        let state = Mutex::new(State { plan, stopping: false });
+        let changed = Condvar::new();
+        let shared =
+            Arc::new(Shared { clock, state, changed, starts, stop, delivery: delivery.clone() });
+        let mut scheduler = Self { shared: Arc::clone(&shared), threads: Vec::new() };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(MAX_LOOKUPS)
+            .thread_name("probe-resolve")
+            .build()
+            .map_err(SchedulerError::Runtime)?;
+        scheduler.spawn("probe-io", move || {
+            execute(runtime, &context, delivery, incoming, stopping);
+        })?;
+        scheduler.spawn("probe-clock", move || shared.keep_time())?;
         Ok(scheduler)
     }
 
-    /// Schedules these probes instead. Unchanged ones keep their phase and their running runs.
-    pub fn replace(&self, probes: Vec<Arc<ProbeSpec>>) {
-        let now = self.shared.context.clock.wall();
-        let mut plan = self.shared.plan.lock();
-        let mut before = std::mem::take(&mut plan.entries);
-        for spec in probes {
-            let known = before.remove(&spec.name);
-            let unchanged = known.as_ref().is_some_and(|entry| entry.spec == spec);
-            let entry = match known {
-                Some(entry) if unchanged => entry,
-                other => {
-                    let Some(slots) = Slots::of(&spec) else { continue };
-                    let next = slots.next_after(now);
-                    let running = other.map(|entry| entry.running).unwrap_or_default();
-                    Entry { spec: Arc::clone(&spec), slots, next, running }
-                }
-            };
-            drop(plan.entries.insert(spec.name.clone(), entry));
-        }
-        let _ = self.shared.changed.notify_all();
-    }
-
-    /// Runs a probe now, beside its schedule.
+    /// Takes over a new set of probes. Those that are equal to one before keep their slots and
+    /// runs; of others that go on under their name, a run under way ends by itself before the next
+    /// begins; those that are gone get no further slot.
     ///
     /// # Errors
-    /// When there is no such probe, or too much waits.
-    pub fn run_now(&self, name: &str) -> Result<(), RunNowError> {
-        let plan = self.shared.plan.lock();
-        let entry = plan.entries.get(name).ok_or_else(|| RunNowError::Unknown(name.to_owned()))?;
-        let release = Release {
-            spec: Arc::clone(&entry.spec),
-            slot: SlotStart::immediately(&self.shared.context.clock),
-            running: Arc::clone(&entry.running),
-        };
-        self.shared.runs.try_send(release).map_err(|_| RunNowError::Busy)
+    /// When a cadence cannot be understood; everything then goes on as before.
+    pub fn replace(&self, probes: Vec<Arc<ProbeSpec>>) -> Result<(), SchedulerError> {
+        let now = self.shared.clock.wall();
+        let replaced = self.shared.state.lock().plan.replace(probes, now);
+        let _ = self.shared.changed.notify_one();
+        replaced.map_err(SchedulerError::cadence)
     }
 
-    /// Stops: no further run starts, those that go on have `within` to end.
-    pub fn stop(self, within: Duration) {
-        self.shared.plan.lock().stopped = true;
-        let _ = self.shared.changed.notify_all();
-        let clock = &self.shared.context.clock;
-        let deadline = clock.monotonic().plus(within);
-        while self.shared.active.load(Ordering::Acquire) > 0 && clock.monotonic() < deadline {
-            let mut plan = self.shared.plan.lock();
-            let _ = self.shared.changed.wait_for(&mut plan, Duration::from_millis(20));
-        }
-        self.stop.cancel();
-        for thread in self.threads {
-            // A panic of a probe thread was reported when it happened.
+    /// Runs a probe now, outside its schedule. The result goes the way of all results and, in
+    /// addition, to the receiver; that is closed without one when the run did not happen.
+    ///
+    /// # Errors
+    /// When there is no such probe, or a run cannot begin now.
+    pub fn run_now(&self, name: &str) -> Result<oneshot::Receiver<ProbeRun>, RunNowError> {
+        let found = self.shared.state.lock().plan.find(name).cloned();
+        let planned = found.ok_or(RunNowError::Unknown)?;
+        let gate = if planned.spec.overlap {
+            None
+        } else {
+            let permit = Arc::clone(&planned.gate).try_acquire_owned();
+            Some(permit.map_err(|_| RunNowError::Running)?)
+        };
+        let (reply, receiver) = oneshot::channel();
+        let requested = Some(Requested { gate, reply });
+        let (slot, due) = (self.shared.clock.wall(), self.shared.clock.monotonic());
+        let start = Start { planned, slot, due, requested };
+        self.shared.starts.try_send(start).map_err(|_| RunNowError::Busy)?;
+        Ok(receiver)
+    }
+
+    /// Releases nothing more, waits at most `within` for the runs under way, interrupts those that
+    /// are left (they are reported as missed) and ends both threads. Blocks.
+    pub fn stop(mut self, within: Duration) {
+        self.begin_stop(within);
+        for thread in self.threads.drain(..) {
+            // A panic in a thread was reported when it happened.
             drop(thread.join());
         }
     }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<(), SchedulerError> {
+        let thread = Builder::new().name(name.to_owned()).spawn(work);
+        self.threads.push(thread.map_err(SchedulerError::Runtime)?);
+        Ok(())
+    }
+
+    fn begin_stop(&self, within: Duration) {
+        self.shared.state.lock().stopping = true;
+        let _ = self.shared.changed.notify_one();
+        let _ = self.shared.stop.send_replace(Some(within));
+    }
 }
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        if self.shared.stop.borrow().is_none() {
+            self.begin_stop(Duration::ZERO);
+        }
+    }
+}
+
+impl SchedulerError {
+    fn cadence((probe, why): (String, String)) -> Self {
+        Self::Cadence { probe, why }
+    }
+}
+
+// === impl Shared: the timer thread ===
 
 impl Shared {
-    /// The timer thread.
     fn keep_time(&self) {
         let mut jumps = JumpDetector::new(JUMP_TOLERANCE);
-        let mut plan = self.plan.lock();
-        while !plan.stopped {
-            let clock = &self.context.clock;
-            let now = clock.wall();
-            if let Some(jump) = jumps.observe(now, clock.monotonic()) {
-                self.context.telemetry.clock_jumps_total.inc();
-                tracing::warn!(seconds = jump.nanos as f64 / 1e9, "the clock jumped");
-                if jump.nanos < 0 {
-                    plan.entries
-                        .values_mut()
-                        .for_each(|entry| entry.next = entry.slots.next_after(now));
-                }
+        let mut state = self.state.lock();
+        while !state.stopping {
+            let (wall, mono) = (self.clock.wall(), self.clock.monotonic());
+            let jump = jumps.observe(wall, mono);
+            let clock = if jump.is_some() { ClockState::Jumped } else { ClockState::Steady };
+            if let Some(jump) = jump {
+                tracing::warn!(nanos = jump.nanos, "the clock jumped or the machine slept");
             }
-            plan.entries.values_mut().for_each(|entry| self.release_due(entry, now));
-            let next = plan.entries.values().filter_map(|entry| entry.next).min();
-            let wait = next.map_or(LONGEST_WAIT, |next| next.since(clock.wall())).min(LONGEST_WAIT);
-            if !wait.is_zero() {
-                let _ = self.changed.wait_for(&mut plan, wait);
-            }
-        }
-    }
-
-    fn release_due(&self, entry: &mut Entry, now: UnixNanos) {
-        let mut missed = 0;
-        while let Some(slot) = entry.next.filter(|slot| *slot <= now) {
-            entry.next = entry.slots.next_after(slot);
-            let overtaken = entry.next.is_some_and(|next| next <= now);
-            if overtaken || now.since(slot) > entry.patience() {
-                missed += 1;
-                if missed <= MAX_MISSED_REPORTED {
-                    self.report(unrun(
-                        &entry.spec,
-                        slot,
-                        Outcome::Missed,
-                        "the daemon did not run",
-                    ));
-                }
-            } else if !entry.spec.overlap && entry.running.load(Ordering::Acquire) > 0 {
-                let words = "the run before was still going";
-                self.report(unrun(&entry.spec, slot, Outcome::Overlapped, words));
+            let releases = state.plan.take_due(wall, clock);
+            if releases.is_empty() {
+                let next =
+                    state.plan.next_due().map_or(MAX_WAIT, |due| due.since(self.clock.wall()));
+                let _ = self.changed.wait_for(&mut state, next.min(MAX_WAIT));
             } else {
-                self.release(
-                    entry,
-                    SlotStart { intended: slot, lateness_ns: nanos(now.since(slot)) },
-                );
-            }
-            if missed > MAX_MISSED_REPORTED {
-                // A long sleep holds more slots than anybody wants to read of.
-                entry.next = entry.slots.next_after(now);
+                MutexGuard::unlocked(&mut state, || {
+                    releases.into_iter().for_each(|release| self.release(release, wall, mono));
+                });
             }
         }
-        if missed > 0 {
-            tracing::warn!(probe = entry.spec.name, slots = missed, "slots were missed");
-        }
     }
 
-    fn release(&self, entry: &Entry, slot: SlotStart) {
-        let full = self.active.load(Ordering::Acquire) >= MAX_CONCURRENT_RUNS;
-        let release =
-            Release { spec: Arc::clone(&entry.spec), slot, running: Arc::clone(&entry.running) };
-        if full || self.runs.try_send(release).is_err() {
-            self.report(unrun(
-                &entry.spec,
-                slot.intended,
-                Outcome::Missed,
-                "too many runs at once",
-            ));
-        }
-    }
-
-    fn report(&self, run: ProbeRun) {
-        if self.results.try_send(run).is_err() {
-            self.context.telemetry.probe_results_dropped_total.inc();
-        }
-    }
-}
-
-impl Entry {
-    /// How late a slot may start before it is missed.
-    fn patience(&self) -> Duration {
-        match &self.slots {
-            Slots::Every { interval_ns, .. } => {
-                Duration::from_nanos(*interval_ns).max(LATEST_START)
+    fn release(&self, release: Release, wall: UnixNanos, mono: MonoNanos) {
+        match release {
+            Release::Run(planned, slot) => {
+                let due = MonoNanos(mono.0.saturating_sub(wall.0.saturating_sub(slot.0)));
+                let start = Start { planned, slot, due, requested: None };
+                if let Err(refused) = self.starts.try_send(start) {
+                    let start = refused.into_inner();
+                    self.missed(
+                        &start.planned.spec,
+                        slot,
+                        FailureReason::Local,
+                        "too many slots are waiting",
+                    );
+                }
             }
-            Slots::Cron(_) => Duration::from_secs(60),
+            Release::Missed(planned, slots) => {
+                let probe = planned.spec.name.as_str();
+                let (missed, unreported) = (slots.first.len(), slots.more);
+                tracing::warn!(probe, missed, unreported, "slots passed while nothing could run");
+                for slot in slots.first {
+                    let message = "this slot passed while nothing could run";
+                    self.missed(&planned.spec, slot, FailureReason::Missed, message);
+                }
+            }
         }
     }
-}
 
-/// The probe thread.
-async fn run_released(
-    shared: Arc<Shared>,
-    mut releases: mpsc::Receiver<Release>,
-    stop: CancellationToken,
-) {
-    let watched = Arc::clone(&shared);
-    let watchdog = tokio::spawn(async move {
-        watched.context.stalls.watch(&watched.context.clock, &watched.context.telemetry).await;
-    });
-    loop {
-        let release = tokio::select! {
-            () = stop.cancelled() => break,
-            release = releases.recv() => release,
-        };
-        let Some(Release { spec, slot, running }) = release else { break };
-        let _ = running.fetch_add(1, Ordering::AcqRel);
-        let _ = shared.active.fetch_add(1, Ordering::AcqRel);
-        let shared = Arc::clone(&shared);
-        drop(tokio::spawn(async move {
-            // What passed since the timer released it is lateness too.
-            let lateness = shared.context.clock.wall().since(slot.intended);
-            let slot = SlotStart { lateness_ns: nanos(lateness).max(slot.lateness_ns), ..slot };
-            shared
-                .context
-                .telemetry
-                .probe_start_lateness_seconds
-                .observe(slot.lateness_ns as f64 / 1e9);
-            let run = run_once(&spec, slot, &shared.context).await;
-            let _ = running.fetch_sub(1, Ordering::AcqRel);
-            let _ = shared.active.fetch_sub(1, Ordering::AcqRel);
-            shared.report(run);
-        }));
-    }
-    watchdog.abort();
-}
-
-/// A slot in which nothing ran.
-fn unrun(spec: &ProbeSpec, slot: UnixNanos, outcome: Outcome, words: &str) -> ProbeRun {
-    let reason = match outcome {
-        Outcome::Overlapped => FailureReason::Overlapped,
-        _ => FailureReason::Missed,
-    };
-    ProbeRun {
-        probe: spec.name.clone(),
-        labels: spec.labels.clone(),
-        id: RunId(rand::random()),
-        intended_start: slot,
-        outcome,
-        failure: Some(Failure { reason, message: words.to_owned() }),
-        ..ProbeRun::default()
+    fn missed(&self, spec: &ProbeSpec, slot: UnixNanos, reason: FailureReason, message: &str) {
+        self.delivery.deliver(not_run(spec, slot, Outcome::Missed, reason, message));
     }
 }

@@ -57,8 +57,8 @@ pub(super) async fn open(
     let target = Target::parse(&with.variables.fill(&step.url)?, ["http", "https"])?;
     record.talks("sse", target.display());
     let mut headers = with.mark.headers(&step.headers, with.variables, target.authorization())?;
-    let _ = headers.entry(ACCEPT).or_insert(HeaderValue::from_static(MEDIA_TYPE));
-    let _ = headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(ACCEPT).or_insert(HeaderValue::from_static(MEDIA_TYPE));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let ask = Ask { method: Method::GET, headers, body: Bytes::new() };
     let connection = dial(&target, &step.tls, Alpn::Either, with, record).await?;
     let answer = exchange(connection, &target, HttpVersion::Auto, ask, with, record).await?;
@@ -78,7 +78,7 @@ pub(super) async fn open(
         max_gap: step.max_gap,
         close_code: None,
         sink: None,
-        reader,
+        _reader: reader,
     })
 }
 
@@ -113,7 +113,7 @@ pub(super) async fn first_event(
         Err(Expired) => Err(failure(FailureReason::Lost, "it never came")),
     };
     let name = format!("the first event comes within {}", humane(within));
-    let found = judged.as_ref().map(|()| ()).map_err(|failure| failure.message.clone());
+    let found = judged.as_ref().copied().map_err(|failure| failure.message.clone());
     record.check(name.clone(), found);
     judged.map_err(|Failure { reason, message }| {
         failure(reason, format!("expected that over {} {name}, but {message}", stream.target))

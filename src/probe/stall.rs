@@ -1,82 +1,145 @@
-//! Knows when the probe runtime itself was late: the part of a value that may be our own doing.
+//! How far our own runtime may have spoilt a value.
 //!
-//! A watchdog task wakes each [`PERIOD`] on the runtime that runs the probes and notes by how much it
-//! overslept. Oversleeping beyond [`BASELINE`] while a run was going is that run's uncertainty. The
-//! kernel's run-queue delay would need a file of /proc and is not read: a stall shows here anyway,
-//! since the watchdog waits in the same queue.
+//! A task on the probe runtime wakes at a fixed pace and notes by how much it woke late. Whatever
+//! delayed it, a task that computes for too long or a machine that gave the thread no time, delayed
+//! a run at that moment just as much, so the longest stall within a run is its uncertainty. Beyond
+//! this the kernel knows how long a thread waited for a processor, but only in a file; the stalls
+//! seen here contain that wait.
 
-use crate::base::clock::{Clock, MonoNanos, nanos};
+use crate::base::clock::{Clock, MonoNanos};
 use crate::telemetry::Telemetry;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
 
-/// How often the watchdog wakes.
-const PERIOD: Duration = Duration::from_millis(10);
-/// What the runtime's timer is late by when nothing is wrong: its wheel has a tick of a millisecond.
+/// How often the watch wakes.
+const PACE: Duration = Duration::from_millis(10);
+/// Timers of the runtime are late by up to this without any stall.
 const BASELINE: Duration = Duration::from_millis(2);
-/// Stalls that are remembered.
-const MAX_STALLS: usize = 512;
-/// How far back the published figure looks.
+/// The stalls that are remembered: more than an hour of one every second.
+const MAX_STALLS: usize = 4096;
+/// The span of the published maximum.
 const PUBLISHED: Duration = Duration::from_secs(10);
 
-/// Stalls of the runtime, the newest last.
-#[derive(Debug, Default)]
-pub(super) struct StallLog(Mutex<VecDeque<Stall>>);
+/// The stalls of one runtime. Clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct StallWatch(Arc<Watch>);
 
+#[derive(Debug)]
+struct Watch {
+    clock: Clock,
+    /// When the watch should wake next.
+    due: AtomicU64,
+    stalls: Mutex<VecDeque<Stall>>,
+}
+
+/// The runtime did not get to its tasks for that long.
 #[derive(Clone, Copy, Debug)]
 struct Stall {
     from: MonoNanos,
     to: MonoNanos,
-    length_ns: u64,
 }
 
-impl StallLog {
-    /// The longest stall that touched the time between the two readings, nanoseconds.
-    pub(super) fn longest(&self, from: MonoNanos, to: MonoNanos) -> u64 {
-        let stalls = self.0.lock();
-        let touching = stalls.iter().filter(|stall| stall.to >= from && stall.from <= to);
-        touching.map(|stall| stall.length_ns).max().unwrap_or(0)
+impl StallWatch {
+    /// A watch that has seen nothing. It sees nothing until it is kept, too.
+    pub(super) fn new(clock: &Clock) -> Self {
+        let due = AtomicU64::new(u64::MAX);
+        Self(Arc::new(Watch { clock: clock.clone(), due, stalls: Mutex::default() }))
     }
 
-    /// Watches the runtime that polls this future, for ever.
-    pub(super) async fn watch(&self, clock: &Clock, telemetry: &Telemetry) {
-        loop {
-            let from = clock.monotonic();
-            tokio::time::sleep(PERIOD).await;
-            let to = clock.monotonic();
-            self.note(from, to);
-            let recent = self.longest(MonoNanos(to.0.saturating_sub(nanos(PUBLISHED))), to);
-            telemetry.probe_runtime_stall_seconds.set(recent as f64 / 1e9);
-        }
+    /// Keeps watch over the runtime it is called on, until the handle is dropped. Publishes the
+    /// longest stall of the last ten seconds where telemetry is given.
+    pub(super) fn keep(&self, telemetry: Option<Telemetry>) -> AbortOnDropHandle<()> {
+        let watch = self.clone();
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let clock = watch.0.clock.clone();
+            loop {
+                let due = clock.monotonic().plus(PACE);
+                watch.0.due.store(due.0, Ordering::Relaxed);
+                tokio::time::sleep(PACE).await;
+                let now = clock.monotonic();
+                watch.note(due, now);
+                if let Some(telemetry) = &telemetry {
+                    let worst = watch.worst(MonoNanos(now.0.saturating_sub(span())), now);
+                    telemetry.probe_runtime_stall_seconds.set(worst.as_secs_f64());
+                }
+            }
+        }))
     }
 
-    fn note(&self, from: MonoNanos, to: MonoNanos) {
-        let late = to.since(from).saturating_sub(PERIOD);
-        if late <= BASELINE {
+    /// The longest stall that touches the time from `from` to `to`, one going on now included.
+    pub(super) fn worst(&self, from: MonoNanos, to: MonoNanos) -> Duration {
+        let stalls = self.0.stalls.lock();
+        let past = stalls
+            .iter()
+            .rev()
+            .filter(|stall| stall.from <= to && from <= stall.to)
+            .map(|stall| stall.to.since(stall.from))
+            .max();
+        let due = MonoNanos(self.0.due.load(Ordering::Relaxed));
+        let present = to.since(due);
+        let present = if present > BASELINE { present } else { Duration::ZERO };
+        past.unwrap_or_default().max(present)
+    }
+
+    fn note(&self, due: MonoNanos, woke: MonoNanos) {
+        if woke.since(due) <= BASELINE {
             return;
         }
-        let mut stalls = self.0.lock();
-        stalls.push_back(Stall { from, to, length_ns: nanos(late) });
-        if stalls.len() > MAX_STALLS {
+        let mut stalls = self.0.stalls.lock();
+        if stalls.len() >= MAX_STALLS {
             let _ = stalls.pop_front();
         }
+        stalls.push_back(Stall { from: due, to: woke });
     }
+}
+
+fn span() -> u64 {
+    crate::base::clock::nanos(PUBLISHED)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Guarantees that a stall spoils the runs that it touched and no others.
+    /// Guarantees that a run is charged with stalls that touch it, not with others, and not with
+    /// the timer's usual lateness.
     #[test]
-    fn a_stall_counts_where_it_was() {
-        let log = StallLog::default();
-        let at = |ms: u64| MonoNanos(ms * 1_000_000);
-        log.note(at(100), at(111));
-        log.note(at(200), at(260));
-        assert_eq!(log.longest(at(0), at(150)), 0);
-        assert_eq!(log.longest(at(150), at(210)), 50_000_000);
-        assert_eq!(log.longest(at(261), at(300)), 0);
+    fn a_run_is_charged_with_its_own_stalls() {
+        let ms = |ms: u64| MonoNanos(ms * 1_000_000);
+        let watch = StallWatch::new(&Clock::system());
+        watch.note(ms(10), ms(11));
+        watch.note(ms(100), ms(130));
+        watch.note(ms(200), ms(205));
+        let check = |from, to, worst| {
+            assert_eq!(watch.worst(ms(from), ms(to)), Duration::from_millis(worst));
+        };
+        check(0, 50, 0);
+        check(120, 140, 30);
+        check(150, 300, 5);
+        check(90, 300, 30);
+        watch.0.due.store(ms(400).0, Ordering::Relaxed);
+        check(390, 450, 50);
+    }
+
+    /// Guarantees that a task which blocks the runtime is noticed.
+    #[tokio::test]
+    async fn a_blocked_runtime_is_noticed() {
+        let clock = Clock::system();
+        let watch = StallWatch::new(&clock);
+        let handle = watch.keep(None);
+        let from = clock.monotonic();
+        tokio::time::sleep(PACE / 2).await;
+        let block = clock.monotonic().plus(Duration::from_millis(60));
+        while clock.monotonic() < block {
+            std::hint::spin_loop();
+        }
+        assert!(watch.worst(from, clock.monotonic()) >= Duration::from_millis(40));
+        tokio::time::sleep(PACE).await;
+        assert!(watch.worst(from, clock.monotonic()) >= Duration::from_millis(40));
+        drop(handle);
     }
 }

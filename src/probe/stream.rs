@@ -102,7 +102,7 @@ pub(super) struct OpenStream {
     /// The way to send, where there is one.
     pub sink: Option<Sink>,
     /// Reads until the stream is dropped.
-    pub reader: AbortOnDropHandle<()>,
+    pub _reader: AbortOnDropHandle<()>,
 }
 
 // === impl Inbox ===
@@ -191,7 +191,7 @@ impl InboxWriter {
     pub(super) fn end(&self, reason: FailureReason, code: Option<u16>, words: String) {
         let at = self.clock.monotonic();
         self.change(|state| {
-            let _ = state.end.get_or_insert(StreamEnd { at, reason, code, words });
+            state.end.get_or_insert(StreamEnd { at, reason, code, words });
         });
     }
 
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn what_does_not_match_stays() {
         let mut state = State::default();
-        ["a", "b", "a"].map(|text| state.push(message(text)));
+        ["a", "b", "a"].iter().for_each(|text| state.push(message(text)));
         let (mut early, mut late) = (0, 0);
         let mut take = |from: &mut u64, text: &str| {
             let found = state.take(from, |m| m.body == text.as_bytes());

@@ -43,8 +43,8 @@ impl<'a> Iterator for Pieces<'a> {
             return None;
         }
         if let Some(rest) = self.0.strip_prefix("${") {
-            // Without its brace the rest of the text is the name: unknown, and so reported.
-            let (name, rest) = rest.split_once('}').unwrap_or((rest, ""));
+            // Without its brace all of it is the name: one that nobody has, and so reported.
+            let (name, rest) = rest.split_once('}').unwrap_or((self.0, ""));
             self.0 = rest;
             return Some(Piece::Variable(name));
         }
@@ -76,8 +76,8 @@ impl Variables {
 
     /// Keeps a captured value under its name and, qualified, under its step's.
     pub(super) fn capture(&mut self, step: &str, name: &str, value: Value) {
-        drop(self.0.insert(format!("{step}.{name}"), value.clone()));
-        drop(self.0.insert(name.to_owned(), value));
+        self.0.insert(format!("{step}.{name}"), value.clone());
+        self.0.insert(name.to_owned(), value);
     }
 
     /// The text with its variables filled in.
@@ -149,8 +149,8 @@ pub fn unknown_variables(spec: &ProbeSpec) -> Vec<(String, String)> {
             texts(step).iter().flat_map(|text| names(text)).map(str::to_owned).collect();
         unknown.extend(used.difference(&known).map(|name| (step.name.clone(), name.clone())));
         for (name, _) in &step.capture {
-            let _ = known.insert(format!("{}.{name}", step.name));
-            let _ = known.insert(name.clone());
+            known.insert(format!("{}.{name}", step.name));
+            known.insert(name.clone());
         }
     }
     unknown
@@ -287,7 +287,7 @@ mod tests {
             ],
         };
         spec.cleanup = vec![send("bye", "${token} ${room}", &[])];
-        let expected = [("1", "token"), ("3", "open"), ("bye", "room")];
+        let expected = [("1", "token"), ("3", "${open"), ("bye", "room")];
         let expected = expected.map(|(step, name)| (step.to_owned(), name.to_owned()));
         assert_eq!(unknown_variables(&spec), expected);
     }

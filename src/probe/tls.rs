@@ -85,7 +85,7 @@ impl TlsConfigs {
         if kept.len() >= MAX_KEPT {
             kept.clear();
         }
-        drop(kept.insert(key, Arc::clone(&config)));
+        kept.insert(key, Arc::clone(&config));
         Ok(config)
     }
 

@@ -75,7 +75,7 @@ pub(super) async fn open(
         max_gap: None,
         close_code: step.close_code,
         sink: Some(sink),
-        reader,
+        _reader: reader,
     })
 }
 
@@ -166,7 +166,7 @@ fn set(headers: &mut HeaderMap, name: ::http::HeaderName, text: &str) -> Attempt
     let value = HeaderValue::from_str(text).map_err(|_| {
         failure(FailureReason::Local, format!("`{}` is no header value", quote(text)))
     })?;
-    drop(headers.insert(name, value));
+    headers.insert(name, value);
     Ok(())
 }
 

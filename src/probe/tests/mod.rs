@@ -1,0 +1,140 @@
+//! Runs against real servers on loopback, faults included.
+
+mod http;
+mod journey;
+mod scheduler;
+mod servers;
+mod sse;
+mod websocket;
+
+use super::spec::{
+    Action, Cadence, Expect, HttpStep, HttpVersion, ProbeSpec, SseStep, Step, TlsOptions,
+    WebSocketStep,
+};
+use super::{Context, SlotStart, run_once};
+use crate::base::clock::Clock;
+use crate::model::labels::Labels;
+use crate::model::probe::{Failure, FailureReason, Outcome, Phase, ProbeRun, StepResult};
+use crate::telemetry::Telemetry;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A probe with these steps.
+pub(super) fn spec(steps: Vec<Step>) -> ProbeSpec {
+    ProbeSpec {
+        name: "probe".to_owned(),
+        cadence: Cadence::Every(Duration::from_secs(60)),
+        timeout: Duration::from_secs(20),
+        overlap: false,
+        labels: Labels::new([("region", "test")]),
+        steps,
+        cleanup: Vec::new(),
+    }
+}
+
+fn context() -> Context {
+    Context::new(Clock::system(), Telemetry::new())
+}
+
+fn step(name: &str, action: Action) -> Step {
+    Step { name: name.to_owned(), action, capture: Vec::new() }
+}
+
+fn get(url: impl Into<String>) -> HttpStep {
+    HttpStep {
+        method: "GET".to_owned(),
+        url: url.into(),
+        headers: Vec::new(),
+        body: None,
+        version: HttpVersion::Auto,
+        status: Vec::new(),
+        header_checks: Vec::new(),
+        body_checks: Vec::new(),
+        max_redirects: 0,
+        tls: TlsOptions::default(),
+    }
+}
+
+fn connect(url: impl Into<String>) -> WebSocketStep {
+    WebSocketStep {
+        url: url.into(),
+        headers: Vec::new(),
+        subprotocols: Vec::new(),
+        send: None,
+        ping: false,
+        expect: None,
+        close_code: None,
+        tls: TlsOptions::default(),
+    }
+}
+
+fn subscribe(url: impl Into<String>) -> SseStep {
+    SseStep {
+        url: url.into(),
+        headers: Vec::new(),
+        first_event_within: None,
+        expect: None,
+        max_gap: None,
+        tls: TlsOptions::default(),
+    }
+}
+
+fn expect_json(json: serde_json::Value) -> Expect {
+    Expect { json: Some(Arc::new(json)), text: None, event: None, within: None, since: None }
+}
+
+/// Runs the steps once, within a timeout.
+async fn run_within(timeout: Duration, steps: Vec<Step>) -> ProbeRun {
+    let spec = ProbeSpec { timeout, ..spec(steps) };
+    let context = context();
+    run_once(&spec, SlotStart::now(&context.clock), &context).await
+}
+
+/// Runs the steps once, with time enough.
+async fn run(steps: Vec<Step>) -> ProbeRun {
+    run_within(Duration::from_secs(20), steps).await
+}
+
+async fn run_http(step_: HttpStep) -> ProbeRun {
+    run(vec![step("1", Action::Http(step_))]).await
+}
+
+fn phases(step: &StepResult) -> Vec<Phase> {
+    step.phases.iter().map(|timing| timing.phase).collect()
+}
+
+/// Asserts success, and that the phases of every step lie within it, in order, without overlap.
+#[track_caller]
+fn assert_success(run: &ProbeRun) {
+    assert_eq!((run.outcome, &run.failure), (Outcome::Success, &None), "{run:#?}");
+    assert!(run.latency_ns.is_some());
+    for step in &run.steps {
+        let mut cursor = step.offset_ns;
+        for phase in &step.phases {
+            assert!(phase.offset_ns >= cursor, "{step:#?}");
+            cursor = phase.offset_ns + phase.duration_ns;
+        }
+        assert!(cursor <= step.offset_ns + step.duration_ns, "{step:#?}");
+        assert!(step.offset_ns + step.duration_ns <= run.duration_ns, "{run:#?}");
+        assert!(step.checks.iter().all(|check| check.passed), "{step:#?}");
+    }
+}
+
+/// Asserts that the run failed for that reason, in words that contain `part`.
+#[track_caller]
+fn assert_failure(run: &ProbeRun, reason: FailureReason, part: &str) {
+    let Some(Failure { reason: found, message }) = &run.failure else { unreachable!("{run:#?}") };
+    assert_eq!(*found, reason, "{message}");
+    assert!(message.contains(part), "{message}");
+    let timeout = reason == FailureReason::Timeout;
+    let outcome = if timeout { Outcome::Timeout } else { Outcome::Failure };
+    assert_eq!(run.outcome, outcome);
+}
+
+/// The median of a phase's length over several runs, in milliseconds.
+fn median_ms(runs: &[ProbeRun], phase: Phase) -> u64 {
+    let mut lengths: Vec<u64> =
+        runs.iter().map(|run| run.phase_ns(phase).expect("the phase was reached")).collect();
+    lengths.sort_unstable();
+    lengths[lengths.len() / 2] / 1_000_000
+}
