@@ -276,7 +276,7 @@ fn probe(files: &Files, names: &[String], repeat: u32, format: Format) -> ExitCo
         let mut runs = Vec::new();
         for probe in wanted {
             for _ in 0..repeat {
-                let run = run_once(probe, SlotStart::immediately(&context.clock), &context).await;
+                let run = run_once(probe, SlotStart::now(&context.clock), &context).await;
                 if format == Format::Text {
                     let _ = print(&waterfall(&run));
                 }

@@ -382,9 +382,14 @@ impl Actions for Handle {
     }
 
     fn run_probe(&self, name: &str) -> Result<(), Failed> {
-        self.running()?.scheduler.run_now(name).map_err(|error| match error {
-            probe::RunNowError::Unknown(_) => Failed::NotFound(error.to_string()),
-            probe::RunNowError::Busy => Failed::Refused(error.to_string()),
+        let started = self.running()?.scheduler.run_now(name);
+        started.map(drop).map_err(|error| match error {
+            probe::RunNowError::Unknown => {
+                Failed::NotFound(format!("there is no probe named `{name}`"))
+            }
+            probe::RunNowError::Running | probe::RunNowError::Busy => {
+                Failed::Refused(error.to_string())
+            }
         })
     }
 

@@ -5,6 +5,7 @@ use crate::aggregate::{PhoneSettings, Rules};
 use crate::alert::Policy;
 use crate::api::Failed;
 use crate::api::page::view::{ChangeKind, ChangeView, ConfigProblem};
+use crate::base::error::Chain;
 use crate::config::{Loaded, Settings};
 use crate::probe::longest_interval;
 use crate::wire::record::{ConfigurationRecord, Envelope, Kind};
@@ -25,7 +26,7 @@ pub fn policy(settings: &Settings, now: crate::base::clock::UnixNanos) -> Policy
         probe_intervals: settings
             .probes
             .iter()
-            .map(|p| (p.name.clone(), longest_interval(p, now)))
+            .map(|p| (p.name.clone(), longest_interval(&p.name, &p.cadence, now)))
             .collect(),
         external_url: settings.daemon.external_url.clone().unwrap_or(page),
     }
@@ -81,7 +82,9 @@ async fn apply(running: &Running, settings: Settings) {
     let policy = Arc::new(policy(&settings, now));
     running.courier.replace_receivers(settings.receivers.clone());
     engine.core.write().configure(policy, Arc::new(rules(&settings)), now);
-    running.scheduler.replace(settings.probes.clone());
+    if let Err(error) = running.scheduler.replace(settings.probes.clone()) {
+        tracing::error!(error = %Chain(&error), "some probes cannot be scheduled");
+    }
     let record = ConfigurationRecord {
         revision: settings.revision,
         at_unix_nano: now.0,

@@ -27,6 +27,7 @@ mod http_exchange;
 mod journey;
 mod json_match;
 pub mod marking;
+mod plan;
 mod record;
 mod runner;
 mod schedule;
@@ -37,13 +38,15 @@ mod stall;
 mod stream;
 mod target;
 mod template;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod websocket;
 
 pub use executor::MAX_CONCURRENT_RUNS;
 pub use journey::CLEANUP_TIMEOUT;
 pub use runner::{Context, SlotStart, run_once};
-pub use schedule::next_slots;
+pub use schedule::{longest_interval, next_slots};
 pub use scheduler::{RunNowError, Scheduler, SchedulerError};
 pub use template::unknown_variables;
 pub use tls::check_authorities;

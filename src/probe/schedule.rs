@@ -7,6 +7,7 @@
 use super::cron::{CronSchedule, parse_cron};
 use super::spec::Cadence;
 use crate::base::clock::{UnixNanos, nanos};
+use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// No interval is shorter.
@@ -47,6 +48,18 @@ pub fn next_slots(
     let next = move |at: UnixNanos| schedule.as_ref().and_then(|schedule| schedule.next_after(at));
     let first = next(after);
     std::iter::successors(first, move |at| next(*at))
+}
+
+/// The longest time between two of the next slots: after thrice as long without a run, data is
+/// missing.
+#[must_use]
+pub fn longest_interval(name: &str, cadence: &Cadence, now: UnixNanos) -> Duration {
+    if let Cadence::Every(interval) = cadence {
+        return *interval;
+    }
+    let slots: Vec<UnixNanos> = next_slots(name, cadence, now).take(64).collect();
+    let gaps = slots.iter().zip(slots.iter().skip(1)).map(|(a, b)| b.since(*a));
+    gaps.max().unwrap_or(Duration::from_secs(86_400))
 }
 
 impl Schedule {
@@ -105,7 +118,6 @@ impl Schedule {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     fn every(name: &str, interval: Duration) -> Schedule {
         Schedule::of(name, &Cadence::Every(interval)).expect("an interval")
