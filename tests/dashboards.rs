@@ -128,13 +128,17 @@ impl Dashboard {
 
     /// Every query: of panels and annotations.
     fn queries(&self) -> Vec<&str> {
-        let annotations = list(&self.model["annotations"], "list").iter();
+        let annotations = self.part("/annotations/list").iter();
         let panels = self.shown().flat_map(|panel| list(panel, "targets"));
         annotations.chain(panels).map(|part| text(part, "expr")).filter(|q| !q.is_empty()).collect()
     }
 
     fn variables(&self) -> &[Value] {
-        list(&self.model["templating"], "list")
+        self.part("/templating/list")
+    }
+
+    fn part(&self, pointer: &str) -> &[Value] {
+        self.model.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 }
 

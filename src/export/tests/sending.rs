@@ -16,7 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::PrivateKeyDer;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tonic::Code;
 
 const BOTH: [Protocol; 2] = [Protocol::Grpc, Protocol::HttpProtobuf];
@@ -128,9 +128,10 @@ async fn a_refusal_drops_and_goes_on() {
 #[tokio::test]
 async fn attempts_are_bounded() {
     let failing = FakeCollector::start(|_| Reply::Fail(Code::Unavailable, 503, None)).await;
-    let closed = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    // Bound but not listening: it refuses connections, and nobody else can take the port.
+    let closed = TcpSocket::new_v4().expect("a socket");
+    closed.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
     let away = format!("http://{}", closed.local_addr().expect("a bound socket"));
-    drop(closed);
     for endpoint in [&failing.url, &away] {
         for protocol in BOTH {
             let bench = Bench::start(&config(endpoint, protocol));
