@@ -34,6 +34,7 @@ impl Bench {
         let exporter = Exporter::start_with(Sending {
             transport: Transport::new(config, Tls::System).expect("a valid configuration"),
             timeout: config.timeout,
+            max_delay: Duration::from_millis(10),
             backoff: Backoff { first: Duration::from_millis(5), max: Duration::from_millis(20) },
             telemetry: telemetry.clone(),
             shutdown: shutdown.clone(),
@@ -221,6 +222,7 @@ async fn grpc_goes_over_tls() {
     let sending = |tls| Sending {
         transport: Transport::new(&config, tls).expect("a valid configuration"),
         timeout: CEILING,
+        max_delay: Duration::from_millis(10),
         backoff: Backoff { first: Duration::from_millis(1), max: Duration::from_millis(1) },
         telemetry: telemetry.clone(),
         shutdown: shutdown.clone(),
@@ -233,6 +235,7 @@ async fn grpc_goes_over_tls() {
     assert_eq!(decode(&seen[0].request), [run(2)]);
     assert!(shutdown.drain(CEILING).await);
     assert_eq!(telemetry.export_dropped_total.get(), 1);
+    assert_eq!(collector.requests(1).await.len(), 1, "nothing from the one that does not trust");
 }
 
 /// Guarantees that a collector which repeats our key does not bring it into an error.
