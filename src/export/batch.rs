@@ -26,6 +26,7 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(super) struct Batcher {
     queue: mpsc::Receiver<ExportTraceServiceRequest>,
+    max_delay: Duration,
     /// Did not fit into the batch before.
     carried: Option<ExportTraceServiceRequest>,
 }
@@ -57,9 +58,12 @@ fn spans(request: &ExportTraceServiceRequest) -> usize {
 // === impl Batcher ===
 
 impl Batcher {
-    /// Takes from this queue.
-    pub(super) fn new(queue: mpsc::Receiver<ExportTraceServiceRequest>) -> Self {
-        Self { queue, carried: None }
+    /// Takes from this queue; a run waits at most `max_delay` for company.
+    pub(super) fn new(
+        queue: mpsc::Receiver<ExportTraceServiceRequest>,
+        max_delay: Duration,
+    ) -> Self {
+        Self { queue, max_delay, carried: None }
     }
 
     /// The next batch; none when all handles are gone, or when shutdown has begun and the queue is
@@ -67,7 +71,7 @@ impl Batcher {
     pub(super) async fn next(&mut self, shutdown: &Shutdown) -> Option<Batch> {
         let mut batch = Batch::default();
         batch.add(self.first(shutdown).await?);
-        let delay = tokio::time::sleep(MAX_DELAY);
+        let delay = tokio::time::sleep(self.max_delay);
         tokio::pin!(delay);
         while self.carried.is_none() && batch.spans < MAX_SPANS {
             let request = tokio::select! {

@@ -4,7 +4,7 @@
 //! counted. Nothing waits for it but the flush at the end, and that only for a short while.
 
 use super::answer::Answer;
-use super::batch::{Batch, Batcher};
+use super::batch::{Batch, Batcher, MAX_DELAY};
 use super::grpc::{GrpcSender, Tls};
 use super::http::HttpSender;
 use super::{Config, ExportError, Protocol};
@@ -42,6 +42,8 @@ pub struct Exporter {
 pub(super) struct Sending {
     pub(super) transport: Transport,
     pub(super) timeout: Duration,
+    /// A run waits at most this long for others to go with.
+    pub(super) max_delay: Duration,
     pub(super) backoff: Backoff,
     pub(super) telemetry: Telemetry,
     pub(super) shutdown: Shutdown,
@@ -67,8 +69,14 @@ impl Exporter {
         shutdown: &Shutdown,
     ) -> Result<Self, ExportError> {
         let transport = Transport::new(config, Tls::System)?;
-        let (timeout, shutdown) = (config.timeout, shutdown.clone());
-        Ok(Self::start_with(Sending { transport, timeout, backoff: BACKOFF, telemetry, shutdown }))
+        Ok(Self::start_with(Sending {
+            transport,
+            timeout: config.timeout,
+            max_delay: MAX_DELAY,
+            backoff: BACKOFF,
+            telemetry,
+            shutdown: shutdown.clone(),
+        }))
     }
 
     /// The same with parts that a test has chosen.
@@ -76,7 +84,8 @@ impl Exporter {
         let (queue, batches) = mpsc::channel(MAX_QUEUED_TRACES);
         let telemetry = sending.telemetry.clone();
         let tasks = sending.shutdown.clone();
-        tasks.spawn(sending.run(Batcher::new(batches)));
+        let batcher = Batcher::new(batches, sending.max_delay);
+        tasks.spawn(sending.run(batcher));
         Self { queue, telemetry }
     }
 

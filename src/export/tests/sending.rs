@@ -16,7 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::PrivateKeyDer;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tonic::Code;
 
 const BOTH: [Protocol; 2] = [Protocol::Grpc, Protocol::HttpProtobuf];
@@ -34,6 +34,7 @@ impl Bench {
         let exporter = Exporter::start_with(Sending {
             transport: Transport::new(config, Tls::System).expect("a valid configuration"),
             timeout: config.timeout,
+            max_delay: Duration::from_millis(10),
             backoff: Backoff { first: Duration::from_millis(5), max: Duration::from_millis(20) },
             telemetry: telemetry.clone(),
             shutdown: shutdown.clone(),
@@ -128,9 +129,10 @@ async fn a_refusal_drops_and_goes_on() {
 #[tokio::test]
 async fn attempts_are_bounded() {
     let failing = FakeCollector::start(|_| Reply::Fail(Code::Unavailable, 503, None)).await;
-    let closed = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    // Bound but not listening: it refuses connections, and nobody else can take the port.
+    let closed = TcpSocket::new_v4().expect("a socket");
+    closed.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
     let away = format!("http://{}", closed.local_addr().expect("a bound socket"));
-    drop(closed);
     for endpoint in [&failing.url, &away] {
         for protocol in BOTH {
             let bench = Bench::start(&config(endpoint, protocol));
@@ -220,6 +222,7 @@ async fn grpc_goes_over_tls() {
     let sending = |tls| Sending {
         transport: Transport::new(&config, tls).expect("a valid configuration"),
         timeout: CEILING,
+        max_delay: Duration::from_millis(10),
         backoff: Backoff { first: Duration::from_millis(1), max: Duration::from_millis(1) },
         telemetry: telemetry.clone(),
         shutdown: shutdown.clone(),
@@ -232,6 +235,7 @@ async fn grpc_goes_over_tls() {
     assert_eq!(decode(&seen[0].request), [run(2)]);
     assert!(shutdown.drain(CEILING).await);
     assert_eq!(telemetry.export_dropped_total.get(), 1);
+    assert_eq!(collector.requests(1).await.len(), 1, "nothing from the one that does not trust");
 }
 
 /// Guarantees that a collector which repeats our key does not bring it into an error.

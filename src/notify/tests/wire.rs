@@ -8,10 +8,17 @@ use crate::base::secret::Secret;
 use crate::model::notification::{Notification, NotificationKind};
 use crate::model::routing::{Channel, Receiver};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 
 const PATIENT: Duration = Duration::from_secs(60);
+
+/// A port that refuses connections until it listens, and that nobody else can take.
+fn closed_port() -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+    socket
+}
 
 fn resolved(notification: Notification) -> Notification {
     let ends_at = Some(notification.starts_at.plus(Duration::from_secs(300)));
@@ -98,14 +105,13 @@ async fn a_refusal_is_final() {
 /// Guarantees that a receiver that was down gets its notification when it is up.
 #[tokio::test]
 async fn a_receiver_may_be_down_for_a_while() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let closed = closed_port();
     let address = closed.local_addr().expect("a bound socket");
-    drop(closed);
     let mut bench = Bench::start(vec![webhook("a", &format!("http://{address}"), PATIENT)]);
     let _ = bench.courier.submit(fresh(&bench, "a", "one", 1));
     let error = bench.first_error().await;
     assert!(error.starts_with(&format!("http://{address} failed: ")), "{error}");
-    let listener = TcpListener::bind(address).await.expect("the same port");
+    let listener = closed.listen(16).expect("an open port");
     let receiver = FakeReceiver::serve(listener, |_, _| Answer::ok());
     assert_eq!(bench.outcome().await.result, DeliveryResult::Delivered);
     assert_eq!(receiver.told(), ["one firing"]);
@@ -205,9 +211,8 @@ async fn secrets_stay_inside() {
         Answer::Status(if number == 0 { 500 } else { 403 }, long)
     })
     .await;
-    let closed = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let closed = closed_port();
     let nobody = format!("http://{}", closed.local_addr().expect("a bound socket"));
-    drop(closed);
     for base in [&echo.url, &nobody] {
         let url = base.replace("http://", "http://user:CANARY-0@");
         let receiver = Receiver {
