@@ -10,8 +10,9 @@
 //!                     all that waits                                 appends wait
 //! ```
 //!
-//! The bytes are described in `format`; `active` and `reserve` are what is written to, `recovery` for what a crash left, `reader` for replay, `retention` for what may go. All files
-//! are touched through [`files::Files`].
+//! The bytes are described in `format`. `writer` is the thread, `active` what it writes to and
+//! `reserve` the space claimed ahead; `recovery` takes up what a crash left, `reader` replays,
+//! `retention` lets go. All files are touched through [`files::Files`].
 //!
 //! A failed write or flush *poisons* its lane: what is on the disk is then unknown, so nothing more
 //! is promised until a restart has looked. Only a full disk is survived, because the write can be
@@ -136,9 +137,12 @@ pub fn open(
     let (control, bulk) = (place(Lane::Control), place(Lane::Bulk));
     // Both before either is touched, so that a journal of a newer format stays as it is.
     let (control_found, bulk_found) = (recovery::find(&control)?, recovery::find(&bulk)?);
-    let start = |files, found, sink| Running::start(files, found, &config, &clock, telemetry, sink);
-    let control = start(control, control_found, sinks.control)?;
-    let bulk = start(bulk, bulk_found, sinks.bulk)?;
+    let control_lane = recovery::recover(&control, control_found, clock.now())?;
+    let bulk_lane = recovery::recover(&bulk, bulk_found, clock.now())?;
+    // Both before either runs: the first to run claims what space there is.
+    let start = |files, lane, sink| Running::start(files, lane, &config, &clock, telemetry, sink);
+    let control = start(control, control_lane, sinks.control)?;
+    let bulk = start(bulk, bulk_lane, sinks.bulk)?;
     Ok(Journal(Arc::new(Lanes { control, bulk })))
 }
 

@@ -107,8 +107,10 @@ impl Queue {
         true
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.lock().requests.is_empty()
+    /// Whether there is nothing to do now, but may be later.
+    pub(super) fn is_idle(&self) -> bool {
+        let waiting = self.waiting.lock();
+        waiting.requests.is_empty() && !waiting.closed
     }
 
     /// Refuses further requests, also those that wait for room; what is queued can still be taken.

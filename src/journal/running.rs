@@ -1,10 +1,11 @@
 //! A lane with its thread: how it starts, and how it ends within bounds.
 
-use super::lane::{LaneState, Segments};
+use super::lane::LaneState;
 use super::lane_files::LaneFiles;
+use super::recovery::Recovered;
 use super::reserve::Reserve;
 use super::writer::Writer;
-use super::{Committed, Config, JournalError, recovery};
+use super::{Committed, Config, JournalError};
 use crate::base::clock::Clock;
 use crate::telemetry::Telemetry;
 use parking_lot::Mutex;
@@ -32,17 +33,16 @@ struct WriterThread {
 // === impl Running ===
 
 impl Running {
-    /// Recovers the lane that was found, and starts its writer thread.
+    /// Starts the writer thread of a lane that was recovered.
     pub(super) fn start(
         files: LaneFiles,
-        found: Segments,
+        mut recovered: Recovered,
         config: &Config,
         clock: &Clock,
         telemetry: &Telemetry,
         sink: mpsc::Sender<Committed>,
     ) -> Result<Self, JournalError> {
         let lane = files.lane;
-        let mut recovered = recovery::recover(&files, found, clock.now())?;
         let reserve = Reserve::open(files.clone(), config.reserve_bytes(lane));
         recovered.segments.reserve_bytes = reserve.bytes();
         let (segments, torn_bytes) = (recovered.segments, recovered.torn_bytes);

@@ -58,7 +58,7 @@ impl Writer {
         let _at_the_end = AtTheEnd(&lane);
         let mut batch = Vec::new();
         loop {
-            if self.claim_ahead() && lane.queue.is_empty() {
+            if self.claim_ahead() && lane.queue.is_idle() {
                 continue;
             }
             if !lane.queue.take(COMMIT_BYTES.min(self.segment_bytes), &mut batch) {

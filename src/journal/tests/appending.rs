@@ -66,8 +66,7 @@ async fn callers_share_flushes_and_each_is_answered_once() {
     for caller in callers {
         answered.push(caller.await.expect("no panic").expect("appended"));
     }
-    // One if all were in the first commit, else one for the others, and some for those who had only
-    // claimed their room.
+    // One for what came first, one for the others, some for those who had only claimed their room.
     let flushes = rig.disk.flushes() - flushes_before;
     assert!((1..=20).contains(&flushes), "{flushes}");
 
@@ -101,8 +100,10 @@ async fn a_stuck_bulk_fold_does_not_delay_control() {
         assert!(control.recv().await.is_some());
     }
     assert!(stuck.iter().filter(|append| append.is_finished()).count() <= 1);
-    for append in stuck {
+    for _ in 0..3 {
         assert!(bulk.recv().await.is_some());
+    }
+    for append in stuck {
         assert!(append.await.expect("no panic").is_ok());
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 
 const LANES: [Lane; 2] = [Lane::Control, Lane::Bulk];
 const FAULTS: [Fault; 4] = [Fault::Fail, Fault::Tear, Fault::Full, Fault::Halt];
-const ROUNDS: u32 = 5;
+const ROUNDS: u32 = 4;
 const RECORDS_A_ROUND: u32 = 4;
 
 /// What one lane was given, in order, and whether it was acknowledged.
