@@ -44,6 +44,11 @@ impl Budget {
         Self { gauge: Some(gauge), ..self }
     }
 
+    /// The size of the whole pool in bytes.
+    pub(super) fn total(&self) -> usize {
+        self.total.saturating_mul(UNIT)
+    }
+
     /// Whether `bytes` would fit into the empty pool.
     pub(super) fn could_hold(&self, bytes: usize) -> bool {
         bytes.div_ceil(UNIT) <= self.total

@@ -14,6 +14,8 @@ use serde::de::DeserializeOwned;
 
 /// A larger JSON body is not mended: the tree for it takes some twenty times its size.
 const MENDED_BYTES: usize = 4 * 1024 * 1024;
+/// An error's text is cut to this many characters: serde quotes the value that it stumbled on.
+const ERROR_CHARS: usize = 300;
 /// The byte order mark that some writers put before JSON.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -46,17 +48,18 @@ fn one<T: Message + Default + DeserializeOwned>(
 
 fn from_json<T: DeserializeOwned>(plain: &[u8]) -> Result<T, Problem> {
     let text = plain.strip_prefix(BYTE_ORDER_MARK).unwrap_or(plain);
-    // serde would take an array for the fields of a message in their order.
-    if text.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
-        let words = "an OTLP request in JSON is an object".to_owned();
-        return Err(Problem::Undecodable(words));
+    // The serde mapping would take a list for the fields of a message in order.
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::Undecodable("the JSON is not OTLP: it is not an object".to_owned()));
     }
     let error = match serde_json::from_slice(text) {
         Ok(request) => return Ok(request),
         Err(error) => error,
     };
-    let refused =
-        |error: serde_json::Error| Problem::Undecodable(format!("the JSON is not OTLP: {error}"));
+    let refused = |error: serde_json::Error| {
+        let cause: String = error.to_string().chars().take(ERROR_CHARS).collect();
+        Problem::Undecodable(format!("the JSON is not OTLP: {cause}"))
+    };
     if !error.is_data() || text.len() > MENDED_BYTES {
         return Err(refused(error));
     }

@@ -4,6 +4,7 @@ use super::body::{Compression, collect};
 use super::budget::{Budget, Reservation};
 use super::config::{Config, Token};
 use super::decode::decode;
+use super::grpc::PREFIX;
 use super::inflate::{expected_size, inflate};
 use super::problem::Problem;
 use super::redact::Redactor;
@@ -100,7 +101,7 @@ impl Door {
         Self {
             tokens: config.tokens,
             max_request_bytes: config.max_request_bytes,
-            compressed: Budget::new(config.inflight_compressed_bytes)
+            compressed: Budget::new(config.inflight_compressed_bytes.saturating_add(PREFIX))
                 .shown_in(telemetry.ingest_inflight_bytes.clone()),
             inflated: Budget::new(config.inflight_inflated_bytes),
             workers: Arc::new(Semaphore::new(processors)),
@@ -129,7 +130,7 @@ impl Door {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let limit = self.max_request_bytes.saturating_add(framing);
+        let limit = self.max_request_bytes.saturating_add(framing).min(self.compressed.total());
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         let mut reservation = self.compressed.enter(announced.min(ENTRY_BYTES), PATIENCE).await?;
         let bytes = collect(body, limit, &mut reservation).await?;

@@ -68,10 +68,10 @@ pub(super) async fn serve<A, F>(
     while let Some((stream, slot)) = next(&listener, &slots, shutdown).await {
         let task = connection(stream, protocol, answer.clone(), shutdown.clone());
         let cut = cut.clone();
-        let _ = connections.spawn(async move {
+        drop(connections.spawn(async move {
             let _ = cut.run_until_cancelled(task).await;
             drop(slot);
-        });
+        }));
     }
     drop(listener);
     let _ = connections.close();

@@ -4,7 +4,7 @@ use super::*;
 use crate::base::secret::Secret;
 use crate::ingest::inflate::tests::gzip;
 use crate::ingest::rpc;
-use crate::wire::otlp::ExportTraceServiceResponse;
+use crate::wire::otlp::{AnyValue, ArrayValue, ExportTraceServiceResponse, Value};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use prost::Message;
 use reqwest::{Method, StatusCode};
@@ -87,6 +87,17 @@ impl Case {
     }
 }
 
+/// A request with an attribute of lists in lists.
+fn nested(depth: usize) -> ExportTraceServiceRequest {
+    let mut value = AnyValue { value: None };
+    for _ in 0..depth {
+        value = AnyValue { value: Some(Value::ArrayValue(ArrayValue { values: vec![value] })) };
+    }
+    let mut attribute = text("deep", "");
+    attribute.value = Some(value);
+    request(vec![Span { attributes: vec![attribute], ..span() }])
+}
+
 fn cases() -> Vec<Case> {
     let proto = request(vec![span()]).encode_to_vec();
     let json = serde_json::to_vec(&request(vec![span()])).expect("serializes");
@@ -124,8 +135,10 @@ fn cases() -> Vec<Case> {
         case(PROTOBUF, proto.clone(), 400).with("content-encoding", "gzip"),
         case(PROTOBUF, [gzip(&proto), b"tail".to_vec()].concat(), 400)
             .with("content-encoding", "gzip"),
-        // Nested beyond reason, in a field that nobody reads: passed over without recursion.
+        // Nested beyond reason: no matter where it is ignored, refused where it is not.
         case(JSON, [b"{\"x\":".repeat(500), b"1".to_vec(), b"}".repeat(500)].concat(), 200),
+        case(JSON, serde_json::to_vec(&nested(100)).expect("serializes"), 400),
+        case(PROTOBUF, nested(100).encode_to_vec(), 400),
         case(PROTOBUF, proto.clone(), 404).at(Method::POST, "/v1/profiles"),
         case(JSON, json.clone(), 404).at(Method::POST, "/v1/traces/"),
         case(JSON, json.clone(), 404).at(Method::GET, "/"),
