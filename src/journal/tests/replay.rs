@@ -102,7 +102,7 @@ fn damage_is_told_from_a_torn_write() {
 /// Guarantees that a commit of several records that was torn at its beginning is torn, not corrupt,
 /// although sound records of the same commit follow.
 #[test]
-#[ignore = "sometimes reported as corrupt instead of torn: to be mended"]
+#[ignore = "about one run in forty is told corrupt instead of torn: to be mended"]
 fn a_commit_torn_at_its_beginning_is_torn() {
     let rig = Rig::new(small_segments());
     let records: Vec<_> = (1..=4_u8).map(|n| vec![n; 100]).collect();
