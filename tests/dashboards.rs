@@ -27,8 +27,14 @@ const DOMAIN: &[(&str, &[&str])] = &[
     ("traces_span_metrics_duration_seconds", SPAN_LABELS),
 ];
 
-const EVENT_LABELS: &[&str] =
-    &["app", "event", "service_version", "os_name", "network_connection_type", "region"];
+const EVENT_LABELS: &[&str] = &[
+    "service_name",
+    "event_name",
+    "service_version",
+    "os_name",
+    "network_connection_type",
+    "region",
+];
 
 const SPAN_LABELS: &[&str] = &[
     "service_name",

@@ -2,25 +2,11 @@
 
 use crate::base::clock::UnixNanos;
 use crate::model::alert::{AlertKey, AlertState, Cause, Silence, Transition};
-use crate::model::labels::Labels;
 use crate::model::matcher::LabelMatcher;
 use crate::model::objective::Severity;
 use crate::model::position::Position;
-use crate::wire::record::{Pair, SilenceRecord, TransitionRecord};
-
-/// Labels as pairs.
-#[must_use]
-pub fn pairs(labels: &Labels) -> Vec<Pair> {
-    let pair =
-        |(name, value): (&str, &str)| Pair { name: name.to_owned(), value: value.to_owned() };
-    labels.iter().map(pair).collect()
-}
-
-/// Pairs as labels.
-#[must_use]
-pub fn labels(pairs: &[Pair]) -> Labels {
-    Labels::new(pairs.iter().map(|pair| (pair.name.as_str(), pair.value.as_str())))
-}
+use crate::store::codec::{labels, pairs};
+use crate::wire::record::{SilenceRecord, TransitionRecord};
 
 /// A transition for the journal.
 #[must_use]

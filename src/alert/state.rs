@@ -1,12 +1,13 @@
 //! The state of alerting as messages of a checkpoint, and back.
 
 use super::book::{AlertBook, Change};
-use super::codec::{labels, pairs, silence, silence_record};
+use super::codec::{silence, silence_record};
 use super::outbox::DeliveryLine;
 use crate::base::clock::UnixNanos;
 use crate::model::alert::{AlertKey, AlertState, Cause, Incident};
 use crate::model::notification::{Notification, NotificationKind};
 use crate::model::objective::Severity;
+use crate::store::codec::{labels, pairs};
 use crate::wire::state::{
     AlertsMessage, ChangeMessage, DeliveryMessage, IncidentMessage, NotificationMessage,
 };

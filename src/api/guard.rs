@@ -41,19 +41,25 @@ impl Guard {
             let host = text(header::HOST).unwrap_or("");
             origin.split_once("://").is_none_or(|(_, authority)| authority != host)
         });
-        if !reads && (foreign || !host_is_ours(text(header::HOST))) {
+        let rebound = self.tokens.is_empty() && !text(header::HOST).is_some_and(is_address);
+        if !reads && (foreign || rebound) {
             return Err((
                 StatusCode::FORBIDDEN,
-                "requests that change something must come from this page or without an Origin",
+                "requests that change something need this server's address as Host and no foreign Origin",
             ));
         }
         Ok(())
     }
 }
 
-/// A name that an attacker made to resolve to loopback is not ours; without tokens only loopback is.
-fn host_is_ours(host: Option<&str>) -> bool {
-    host.is_some_and(|host| !host.is_empty())
+/// Without tokens, a Host is trusted when it is an address or `localhost`: a name that an attacker
+/// made to resolve to us is neither.
+fn is_address(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
+        if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host }
+    });
+    let name = name.trim_matches(['[', ']']);
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok()
 }
 
 #[cfg(test)]
@@ -82,6 +88,8 @@ mod tests {
         check(&[], Method::POST, &[host, ("origin", "http://127.0.0.1:7663")], 200);
         check(&[], Method::POST, &[host, ("origin", "https://evil.example")], 403);
         check(&[], Method::POST, &[host, ("origin", "null")], 403);
+        check(&[], Method::POST, &[("host", "evil.example:7663")], 403);
+        check(&[], Method::POST, &[("host", "[::1]:7663")], 200);
         check(&["t"], Method::GET, &[host], 401);
         check(&["t"], Method::GET, &[host, ("authorization", "Bearer x")], 401);
         check(&["t"], Method::POST, &[host, ("authorization", "Bearer t")], 200);

@@ -143,15 +143,12 @@ fn slos(families: &mut Families, core: &Core, now: UnixNanos) {
         let owner = slo.owner.as_deref().unwrap_or("");
         let info = base.with("owner", owner).with("kind", slo.indicator.kind());
         families.gauge("radiosonde_slo_info", "Owner and kind.", &info, 1.0);
-        let window = status.window;
-        for (outcome, count) in [("good", window.good()), ("bad", window.bad)] {
-            let labels = base.with("outcome", outcome);
-            families.gauge(
-                "radiosonde_slo_window_events",
-                "Events within the window.",
-                &labels,
-                count as f64,
-            );
+        if let Some(counts) = core.store.counts.get(slo.indicator.id()) {
+            for (outcome, count) in [("good", counts.all.good()), ("bad", counts.all.bad)] {
+                let labels = base.with("outcome", outcome);
+                let help = "Events that the SLO counted.";
+                families.counter("radiosonde_slo_events_total", help, &labels, count as f64);
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::journal::{self, Sinks};
 use crate::model::alert::Silence;
 use crate::model::labels::Labels;
 use crate::model::notification::{Delivery, Notification, NotificationKind};
-use crate::model::position::Lane;
+use crate::model::probe::ProbeRun;
 use crate::model::series::{History, Tier};
 use crate::notify::{self, Courier, CourierConfig};
 use crate::probe::spec::{Cadence, ProbeSpec};
@@ -32,8 +32,8 @@ use crate::store::history::{Config as HistoryConfig, SledHistory};
 use crate::telemetry::Telemetry;
 use crate::wire::probe_spans;
 use crate::wire::record::{AcknowledgementRecord, Envelope, Kind, Origin};
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
 use std::net::SocketAddr;
@@ -47,6 +47,8 @@ use tokio::sync::mpsc;
 const FOLD_QUEUE: usize = 256;
 /// Probe results between the probes and the journal.
 const RESULT_QUEUE: usize = 4_096;
+/// Results that wait for the journal at once.
+const RUNS_IN_FLIGHT: usize = 64;
 /// How long each stage may take to end.
 const STAGE: Duration = Duration::from_secs(10);
 /// How often refusals are written to the ledger.
@@ -269,14 +271,21 @@ fn ingest_config(
     })
 }
 
-/// Results of probes into the control lane.
-async fn journal_runs(engine: Engine, mut runs: mpsc::Receiver<crate::model::probe::ProbeRun>) {
-    while let Some(run) = runs.recv().await {
-        let request = probe_spans::encode(&run);
-        let payload = request.encode_to_vec().into();
-        let envelope = Envelope::new(Origin::Probe, Kind::Traces, engine.clock.now(), payload);
-        engine.record(envelope, Some(Decoded::Traces(request))).await;
-    }
+/// Results of probes into the control lane. Several wait for the disk at once, so that they share
+/// its flushes.
+async fn journal_runs(engine: Engine, runs: mpsc::Receiver<ProbeRun>) {
+    let runs = futures::stream::unfold(runs, |mut runs| async move {
+        let run = runs.recv().await?;
+        Some((run, runs))
+    });
+    runs.for_each_concurrent(RUNS_IN_FLIGHT, |run| journal_run(&engine, run)).await;
+}
+
+async fn journal_run(engine: &Engine, run: ProbeRun) {
+    let request = probe_spans::encode(&run);
+    let payload = request.encode_to_vec().into();
+    let envelope = Envelope::new(Origin::Probe, Kind::Traces, engine.clock.now(), payload);
+    engine.record(envelope, Some(Decoded::Traces(request))).await;
 }
 
 async fn account(door: Arc<FrontDoor>, shutdown: Shutdown) {
@@ -456,11 +465,4 @@ impl Actions for Handle {
         }
         .boxed()
     }
-}
-
-/// Bytes appended but not yet folded would be lost from no one: a lane's tail is where replay ends.
-#[must_use]
-pub fn is_folded(engine: &Engine) -> bool {
-    let (control, bulk) = *engine.folded.borrow();
-    engine.journal.tail(Lane::Control) <= control && engine.journal.tail(Lane::Bulk) <= bulk
 }

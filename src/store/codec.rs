@@ -198,6 +198,8 @@ fn indicator_message((id, counts): (IndicatorId, &IndicatorCounts)) -> Indicator
         last: state.last.map(|slot| slot.0),
         fine: chunks(state.fine),
         coarse: chunks(state.coarse),
+        all_bad: state.all.bad,
+        all_total: state.all.total,
     }
 }
 
@@ -208,6 +210,7 @@ fn indicator(message: &IndicatorMessage) -> IndicatorCounts {
     IndicatorCounts::restore(IndicatorState {
         since: Slot(message.since),
         last: message.last.map(Slot),
+        all: GoodTotal { bad: message.all_bad, total: message.all_total },
         fine: chunks(&message.fine),
         coarse: chunks(&message.coarse),
     })

@@ -95,6 +95,12 @@ pub struct IndicatorMessage {
     /// Packed days.
     #[prost(message, repeated, tag = "5")]
     pub coarse: Vec<ChunkMessage>,
+    /// Bad events ever counted.
+    #[prost(uint64, tag = "6")]
+    pub all_bad: u64,
+    /// Events ever counted.
+    #[prost(uint64, tag = "7")]
+    pub all_total: u64,
 }
 
 /// Packed slots.

@@ -18,6 +18,8 @@ pub struct IndicatorCounts {
     pub since: Slot,
     /// The last slot in which something counted.
     pub last: Option<Slot>,
+    /// Everything ever counted, however long ago it happened.
+    pub all: GoodTotal,
     /// The slot at whose end all windows end at present.
     now: Slot,
     fine: SlotCounts,
@@ -42,6 +44,8 @@ pub struct IndicatorState {
     pub since: Slot,
     /// The last slot with something in it.
     pub last: Option<Slot>,
+    /// Everything ever counted.
+    pub all: GoodTotal,
     /// Packed hours of ten-second slots.
     pub fine: Vec<(u32, Box<[u8]>)>,
     /// Packed days of five-minute slots.
@@ -55,6 +59,7 @@ impl IndicatorCounts {
         Self {
             since,
             last: None,
+            all: GoodTotal::default(),
             now: since,
             fine: SlotCounts::new(1, FINE_PER_CHUNK),
             coarse: SlotCounts::new(COARSE_WIDTH, COARSE_PER_CHUNK),
@@ -82,6 +87,7 @@ impl IndicatorCounts {
 
     /// Adds events of a slot; any order, any lateness.
     pub fn add(&mut self, slot: Slot, counts: GoodTotal) {
+        self.all.add(counts);
         self.coarse.add(slot, counts);
         if slot.plus(FINE_SLOTS) > self.now {
             self.fine.add(slot, counts);
@@ -174,6 +180,7 @@ impl IndicatorCounts {
         IndicatorState {
             since: self.since,
             last: self.last,
+            all: self.all,
             fine: self.fine.packed().collect(),
             coarse: self.coarse.packed().collect(),
         }
@@ -184,6 +191,7 @@ impl IndicatorCounts {
     pub fn restore(state: IndicatorState) -> Self {
         let mut counts = Self::new(state.since);
         counts.last = state.last;
+        counts.all = state.all;
         counts.now = state.last.unwrap_or(state.since);
         state.fine.into_iter().for_each(|(number, bytes)| counts.fine.restore(number, bytes));
         state.coarse.into_iter().for_each(|(number, bytes)| counts.coarse.restore(number, bytes));
