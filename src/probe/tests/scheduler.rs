@@ -9,6 +9,7 @@ use axum::Router;
 use axum::routing::get as on_get;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, channel};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -108,7 +109,13 @@ async fn runs_overlap_when_allowed() {
 #[tokio::test]
 #[ignore = "an interrupted run may end with its runtime before it is reported: to be mended"]
 async fn runs_on_request() {
-    let (server, mute) = (answering().await, raw(linger).await);
+    let connected = Arc::new(Notify::new());
+    let seen = Arc::clone(&connected);
+    let mute = raw(move |stream| {
+        seen.notify_one();
+        linger(stream)
+    });
+    let (server, mute) = (answering().await, mute.await);
     let (sender, mut results) = channel(64);
     let hourly = |name: &str, server: &Server| Arc::new(every(name, 36_000_000, server));
     let probes = vec![hourly("good", &server), hourly("stuck", &mute)];
@@ -123,6 +130,7 @@ async fn runs_on_request() {
     scheduler.replace(vec![hourly("stuck", &mute)]).expect("replaced");
     assert_eq!(scheduler.run_now("good").expect_err("refused"), RunNowError::Unknown);
     assert_eq!(scheduler.run_now("stuck").expect_err("refused"), RunNowError::Running);
+    tokio::time::timeout(LONG, connected.notified()).await.expect("the run is under way");
     stop(scheduler, Duration::from_millis(100)).await;
     let run = stuck.await.expect("a result");
     assert_eq!(run.outcome, Outcome::Missed, "a run that we interrupt is missed by us");
