@@ -76,6 +76,24 @@ impl Rig {
         })
     }
 
+    /// Appends records of which all but the first surely share one commit; on a sound disk only.
+    fn append_behind_the_first(&self, lane: Lane, records: &[Vec<u8>]) {
+        let append = |record: &Vec<u8>| self.journal.append(lane, record.clone().into(), None);
+        let (first, others) = records.split_first().expect("some records");
+        self.disk.hold_flushes();
+        let outcomes = park::block_on(async {
+            let mut first = join_all([append(first)]);
+            assert!(futures::poll!(&mut first).is_pending());
+            // The others wait until the writer has taken the first away, or they might go with it.
+            wait_until(|| self.journal.lane(lane).queue.len() == 0);
+            let mut others = join_all(others.iter().map(append));
+            assert!(futures::poll!(&mut others).is_pending());
+            self.disk.resume_flushes();
+            (first.await, others.await)
+        });
+        assert!(outcomes.0.iter().chain(&outcomes.1).all(Result::is_ok));
+    }
+
     /// The payloads of a lane from a position on, up to the end or the first error.
     fn replay(&self, lane: Lane, from: Position) -> (Vec<Vec<u8>>, Option<JournalError>) {
         let mut reader = self.journal.read_from(lane, from).expect("within the journal");
