@@ -1,4 +1,6 @@
 //! `kill -9` of the real binary: what was acknowledged is there after a restart, exactly once.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
+#![expect(clippy::disallowed_methods, reason = "a client of the daemon has its own clock")]
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};

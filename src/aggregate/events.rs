@@ -2,7 +2,7 @@
 //! accounted for.
 
 use super::dialect;
-use super::fold::{Batch, Placed};
+use super::fold::{Batch, Named, Placed};
 use super::item::Item;
 use super::names;
 use super::rules::Role;
@@ -47,7 +47,8 @@ fn fold_record(
     let Some(name) = event_name(record, item) else { return ItemOutcome::Stored };
     let own =
         [("service.name", Some(Cow::Borrowed(app))), ("event.name", Some(Cow::Borrowed(&*name)))];
-    batch.add_series(app, names::EVENTS, item, &own, placed, &SlotValue::Counter(1_000_000_000));
+    let named = Named { app, name: names::EVENTS, own: &own };
+    batch.add_series(named, item, placed, &SlotValue::Counter(1_000_000_000));
     if !item.is_synthetic() {
         count(batch, &name, item, record, placed);
     }

@@ -74,6 +74,17 @@ pub struct Batch<'a> {
     seen: HashMap<u128, u64, foldhash::fast::FixedState>,
 }
 
+/// What a series is called.
+#[derive(Clone, Copy)]
+pub struct Named<'a> {
+    /// The app whose cap it counts against.
+    pub app: &'a str,
+    /// Its name in OpenTelemetry's spelling, or in the span-metrics one.
+    pub name: &'a str,
+    /// The labels that the item's attributes do not give; those without a value are left out.
+    pub own: &'a [(&'a str, Option<Cow<'a, str>>)],
+}
+
 /// Where in event time an item goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
@@ -196,17 +207,16 @@ impl Batch<'_> {
         }
     }
 
-    /// Adds to a series of an app: `own` labels, then the item's attributes that are labels. Beyond
+    /// Adds to a series of an app: its own labels, then the item's attributes that are labels. Beyond
     /// the app's cap, new series count into its overflow series.
     pub fn add_series(
         &mut self,
-        app: &str,
-        name: &str,
+        named: Named<'_>,
         item: Item<'_>,
-        own: &[(&str, Option<Cow<'_, str>>)],
         placed: Placed,
         value: &SlotValue,
     ) {
+        let Named { app, name, own } = named;
         let labels = series_labels(self.rules, item, own);
         let pairs = || labels.iter().map(|(name, value)| (*name, &**value));
         let id = SeriesId(identity_of(name, pairs()));

@@ -3,7 +3,7 @@
 //! Monotonic sums and histograms add up, delta or cumulative; everything else is a gauge, of which
 //! the last in journal order stays.
 
-use super::fold::{Batch, Placed};
+use super::fold::{Batch, Named, Placed};
 use super::item::Item;
 use super::points::{self, PointValue};
 use super::streams::{Delta, Stream};
@@ -156,7 +156,7 @@ fn add_series(
 ) {
     let item = Item::new(at.attributes, facts.resource);
     let own = [("service.name", Some(Cow::Borrowed(facts.app)))];
-    batch.add_series(facts.app, facts.name, item, &own, placed, value);
+    batch.add_series(Named { app: facts.app, name: facts.name, own: &own }, item, placed, value);
 }
 
 impl MetricFacts<'_> {

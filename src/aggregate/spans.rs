@@ -1,7 +1,7 @@
 //! Phones' spans become counts, durations, verdicts and evidence.
 
 use super::dialect;
-use super::fold::{Batch, Placed};
+use super::fold::{Batch, Named, Placed};
 use super::item::Item;
 use super::names;
 use super::rules::{Role, Rule};
@@ -95,22 +95,11 @@ fn add_series(batch: &mut Batch<'_>, app: &str, facts: &SpanFacts<'_>, placed: P
     ];
     let mut duration = ExpHistogram::default();
     duration.record(facts.duration_ns);
-    batch.add_series(
-        app,
-        names::SPAN_CALLS,
-        facts.item,
-        &own,
-        placed,
-        &SlotValue::Counter(1_000_000_000),
-    );
-    batch.add_series(
-        app,
-        names::SPAN_DURATION,
-        facts.item,
-        &own,
-        placed,
-        &SlotValue::Histogram(duration),
-    );
+    let named = |name| Named { app, name, own: &own };
+    let calls = SlotValue::Counter(1_000_000_000);
+    batch.add_series(named(names::SPAN_CALLS), facts.item, placed, &calls);
+    let duration = SlotValue::Histogram(duration);
+    batch.add_series(named(names::SPAN_DURATION), facts.item, placed, &duration);
 }
 
 fn count(batch: &mut Batch<'_>, facts: &SpanFacts<'_>, placed: Placed) {

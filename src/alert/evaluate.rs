@@ -41,6 +41,13 @@ pub struct Inputs<'a> {
     pub position: Position,
 }
 
+/// What a transition says, and of which incident.
+struct Notice {
+    incident: String,
+    labels: Labels,
+    annotations: Labels,
+}
+
 /// The transitions that are due.
 #[must_use]
 pub fn evaluate(inputs: Inputs<'_>) -> Vec<Transition> {
@@ -101,7 +108,7 @@ impl Inputs<'_> {
         let labels = summary::labels(&status.slo, severity);
         let annotations =
             summary::annotations(status, pair, explanation.as_ref(), (&id, since), self.policy);
-        Some(self.transition(key, to, cause, id, labels, annotations))
+        Some(self.transition(key, to, cause, Notice { incident: id, labels, annotations }))
     }
 
     /// Whether a new alert is to wait: a ticket while the page fires, a probe's page while our own
@@ -137,7 +144,7 @@ impl Inputs<'_> {
             Labels::new(condition.labels.iter().chain(own).chain([("alertname", &*alertname)]));
         let page = format!("{}/incidents/{id}", self.policy.external_url);
         let annotations = Labels::new([("summary", condition.summary.as_str()), ("page", &page)]);
-        Some(self.transition(key, to, cause, id, labels, annotations))
+        Some(self.transition(key, to, cause, Notice { incident: id, labels, annotations }))
     }
 
     /// Incidents whose SLO is gone or counts something else, or whose condition is not asked about
@@ -158,14 +165,12 @@ impl Inputs<'_> {
         let gone = self.book.all_active().filter(|incident| !stays(incident));
         gone.map(|incident| {
             let summary = format!("{} was removed or now counts something else", incident.key.name);
-            self.transition(
-                incident.key.clone(),
-                AlertState::Resolved,
-                Cause::Removed,
-                incident.id.clone(),
-                incident.labels.clone(),
-                incident.annotations.with("summary", &summary),
-            )
+            let notice = Notice {
+                incident: incident.id.clone(),
+                labels: incident.labels.clone(),
+                annotations: incident.annotations.with("summary", &summary),
+            };
+            self.transition(incident.key.clone(), AlertState::Resolved, Cause::Removed, notice)
         })
         .collect()
     }
@@ -208,15 +213,8 @@ impl Inputs<'_> {
         })
     }
 
-    fn transition(
-        self,
-        key: AlertKey,
-        to: AlertState,
-        cause: Cause,
-        incident: String,
-        labels: Labels,
-        annotations: Labels,
-    ) -> Transition {
+    fn transition(self, key: AlertKey, to: AlertState, cause: Cause, notice: Notice) -> Transition {
+        let Notice { incident, labels, annotations } = notice;
         let receivers = self.receivers(&key, to, &labels);
         let (at, decided_at) = (self.now, self.position);
         Transition { key, to, cause, at, incident, labels, annotations, decided_at, receivers }

@@ -64,7 +64,7 @@ impl Sink for FrontDoor {
             let appended =
                 self.engine.journal.append(Lane::Bulk, bytes, Some(Box::new(decoded))).await;
             appended.map(drop).map_err(|error| match error {
-                AppendError::Full { .. } => CommitError::Full,
+                AppendError::Full => CommitError::Full,
                 _ => CommitError::Unavailable,
             })
         }

@@ -112,6 +112,7 @@ impl MonoNanos {
 impl Clock {
     /// The machine's clocks.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
     pub fn system() -> Self {
         Self(Arc::new(Source::System { origin: Instant::now(), floor: AtomicU64::new(0) }))
     }
@@ -128,7 +129,7 @@ impl Clock {
     pub fn now(&self) -> UnixNanos {
         match &*self.0 {
             Source::System { floor, .. } => {
-                let wall = nanos(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+                let wall = machine_wall();
                 UnixNanos(floor.fetch_max(wall, Ordering::AcqRel).max(wall))
             }
             Source::Manual { wall, .. } => UnixNanos(wall.load(Ordering::Acquire)),
@@ -139,9 +140,7 @@ impl Clock {
     #[must_use]
     pub fn wall(&self) -> UnixNanos {
         match &*self.0 {
-            Source::System { .. } => {
-                UnixNanos(nanos(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
-            }
+            Source::System { .. } => UnixNanos(machine_wall()),
             Source::Manual { wall, .. } => UnixNanos(wall.load(Ordering::Acquire)),
         }
     }
@@ -200,6 +199,12 @@ impl JumpDetector {
             nanos: difference.clamp(i64::MIN as i128, i64::MAX as i128) as i64,
         })
     }
+}
+
+/// The machine's wall clock, nanoseconds since the epoch; 0 when it stands before.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
+fn machine_wall() -> u64 {
+    nanos(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 /// A duration in whole nanoseconds, saturating after 584 years.

@@ -1,10 +1,10 @@
 //! Floor 10: YAML becomes each module's configuration; every problem at once, with file, line,
 //! column and hint.
 //!
-//! Text is parsed into a low form that mirrors it ([`tree`]), read by a small typed reader
-//! ([`fields`], [`scalar`], [`template`]) and resolved into [`Settings`], which are there only if
+//! Text is parsed into a low form that mirrors it (`tree`), read by a small typed reader
+//! (`fields`, `scalar`, `template`) and resolved into [`Settings`], which are there only if
 //! nothing is wrong. No input panics; files, aliases and nesting are bounded. Nothing here runs
-//! anything, and nothing but [`files`] touches the disk.
+//! anything, and nothing but `files` touches the disk.
 //!
 //! `probes`, `slos`, `receivers`, `route` and `heartbeat` may stand in any file; the settings of the
 //! process only in `radiosonde.yaml`. Keys that begin with `x-` are free, for anchors.
