@@ -2,7 +2,7 @@
 //!
 //! An event costs O(windows); reading a window costs nothing, its sum is kept. Ten-second slots
 //! reach back [`FINE_SLOTS`], which covers every window up to three days exactly; longer windows
-//! move in five-minute steps over slots that reach back `Horizon::coarse`. Old hours are kept
+//! move in five-minute steps over slots that reach back the longest window and 35 days. Old hours are kept
 //! compressed ([`chunk`]), so that a busy indicator stays below 150 KiB.
 
 pub mod book;
