@@ -28,6 +28,7 @@ use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Records between the journal and the fold, of each lane.
@@ -91,6 +92,8 @@ pub async fn run(
     shutdown: Shutdown,
     started: impl FnOnce(Addresses),
 ) -> Result<(), StartError> {
+    // Before anything else: until it is caught, the signal ends the process.
+    let hangup = signal(SignalKind::hangup())?;
     let telemetry = Telemetry::new();
     let now = clock.now();
     telemetry.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -133,6 +136,7 @@ pub async fn run(
     let handle = Handle::new(engine.clone(), addresses);
     let guard = Arc::new(Guard { tokens: daemon.api_tokens.clone() });
     servers.spawn(api::serve(page, api_state(&handle, history, guard, servers.clone(), &engine)));
+    tracing::info!(page = %addresses.page, otlp_http = %addresses.otlp_http, otlp_grpc = %addresses.otlp_grpc, "listening");
     let Some(records) = replay::run(&engine, &shutdown).await? else { return Ok(()) };
     tracing::info!(records, "the journal is folded");
     engine.become_ready();
@@ -178,7 +182,7 @@ pub async fn run(
         reloads: Mutex::default(),
     });
     handle.lead_to(&running);
-    servers.spawn(watch::reload_on_hangup(Arc::clone(&running), servers.clone()));
+    servers.spawn(watch::reload_on_hangup(Arc::clone(&running), hangup, servers.clone()));
     servers.spawn(watch::reload_on_change(Arc::clone(&running), servers.clone()));
 
     started(addresses);
