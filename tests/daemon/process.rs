@@ -95,7 +95,7 @@ impl Daemon {
     /// `kill -9`.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
-        drop(self.child.wait().unwrap());
+        let _ = self.child.wait().unwrap();
     }
 
     /// Sends a signal by its name.
