@@ -78,11 +78,11 @@ fn latencies(view: &ProbePage) -> Markup {
             @if let Some(map) = svg::heatmap(&view.heatmap, view.probe.under_ns, Words { title: &title, detail }) {
                 figure {
                     div .plot {
-                        p .scale { span { "failed" } span { (latency(map.high_ns)) } span { (latency(map.low_ns)) } }
+                        p .scale { span { (latency(map.high_ns)) } span { (latency(map.low_ns)) } }
                         (map.drawing)
                     }
                     figcaption { span { "−" (span) }
-                        span { "darker: more runs" @if let Some(under) = view.probe.under_ns { " · dashed " (latency(under)) } " · hatched: failed" }
+                        span { "darker: more runs" @if let Some(under) = view.probe.under_ns { " · dashed " (latency(under)) } " · hatched at the top: failed" }
                         span { "now" } }
                 }
             }

@@ -551,7 +551,7 @@ pub(super) fn changes() -> Vec<ChangeView> {
         ),
         change(
             40,
-            ChangeKind::Fired,
+            ChangeKind::Fired(Severity::Page),
             "send-message-on-phones pages: 1h/5m burns 18x",
             Some("/incidents/018f2a6c-91d3"),
         ),
@@ -581,7 +581,7 @@ pub(super) fn changes() -> Vec<ChangeView> {
         ),
         change(
             520,
-            ChangeKind::Fired,
+            ChangeKind::Fired(Severity::Ticket),
             "feed-freshness opens a ticket: 1d/2h burns 3.4x",
             Some("/incidents/018f2a11-77c0"),
         ),
@@ -744,7 +744,7 @@ pub(super) fn incident_view() -> IncidentView {
         factors: factors(),
         timeline: vec![
             entry(47, ChangeKind::Release, "chat-android 4.2.0 seen for the first time"),
-            entry(40, ChangeKind::Fired, "1h/5m burns 18x, fires at 14x"),
+            entry(40, ChangeKind::Fired(Severity::Page), "1h/5m burns 18x, fires at 14x"),
             entry(12, ChangeKind::Acknowledged, "by ann: looking at the carrier"),
         ],
         deliveries: vec![
