@@ -5,8 +5,11 @@ use super::super::STYLE;
 /// The style sheet's colours of a scheme: those of the first or the second block of variables.
 fn colour(name: &str, dark: bool) -> [f64; 3] {
     let marker = format!("--{name}: #");
-    let at =
-        STYLE.match_indices(&marker).nth(usize::from(dark)).unwrap_or_else(|| panic!("{name}")).0;
+    let at = STYLE
+        .match_indices(&marker)
+        .nth(usize::from(dark))
+        .expect("every colour is in both schemes")
+        .0;
     let hex = &STYLE[at + marker.len()..at + marker.len() + 6];
     [0, 2, 4].map(|place| {
         let value = f64::from(u8::from_str_radix(&hex[place..place + 2], 16).expect("hex")) / 255.0;

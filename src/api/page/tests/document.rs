@@ -19,7 +19,7 @@ impl Tag {
 pub(super) fn tags(html: &str) -> Vec<Tag> {
     let mut found = Vec::new();
     for piece in html.split('<').skip(1) {
-        let (inside, _) = piece.split_once('>').unwrap_or_else(|| panic!("unclosed tag: {piece}"));
+        let (inside, _) = piece.split_once('>').expect("every tag is closed");
         if inside.starts_with('!') {
             continue;
         }
@@ -32,7 +32,7 @@ pub(super) fn tags(html: &str) -> Vec<Tag> {
             let end = rest.find([' ', '=']).unwrap_or(rest.len());
             let (key, after) = rest.split_at(end);
             if let Some(quoted) = after.strip_prefix("=\"") {
-                let (value, after) = quoted.split_once('"').unwrap_or_else(|| panic!("{inside}"));
+                let (value, after) = quoted.split_once('"').expect("every value is quoted");
                 attributes.push((key.to_owned(), value.to_owned()));
                 rest = after;
             } else {
