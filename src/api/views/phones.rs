@@ -69,15 +69,15 @@ fn matrix(sums: &[(&Combination, GoodTotal)], row: usize, column: usize) -> Matr
         let counts = cells.get(&(row, column)).filter(|counts| !counts.is_empty())?;
         Some(MatrixCell { good: counts.good(), total: counts.total })
     };
-    let line = |row: &&str| {
+    let dimension = |at: usize| DIMENSIONS.get(at).copied().unwrap_or_default().to_owned();
+    let lines = rows.iter().map(|row| {
         let cells = columns.iter().map(|column| cell(*row, *column));
         ((*row).to_owned(), cells.collect())
-    };
-    let dimension = |at: usize| DIMENSIONS.get(at).copied().unwrap_or_default().to_owned();
+    });
     MatrixView {
         row_dimension: dimension(row),
         column_dimension: dimension(column),
-        rows: rows.iter().map(line).collect(),
+        rows: lines.collect(),
         columns: columns.iter().map(|column| (*column).to_owned()).collect(),
     }
 }
