@@ -33,10 +33,8 @@ pub fn save(folder: &Folder, evidence: &Evidence, state: &mut CheckpointState) {
         evidence.probes.values().flat_map(|probe| probe.failed.iter().chain(&probe.runs)).collect();
     runs.sort_by_key(|run| (run.ended(), run.id));
     runs.dedup_by_key(|run| run.id);
-    state.runs = runs
-        .into_iter()
-        .map(|run| Bytes::from(probe_spans::encode(run).encode_to_vec()))
-        .collect();
+    state.runs =
+        runs.into_iter().map(|run| Bytes::from(probe_spans::encode(run).encode_to_vec())).collect();
 }
 
 /// Reads them back.
@@ -46,17 +44,21 @@ pub fn load(state: &CheckpointState, evidence: &mut Evidence) -> Folder {
     folder.skewed = state.skewed_items;
     for generation in &state.dedupe {
         let (items, _) = generation.items.as_chunks::<16>();
-        folder.dedupe.restore(generation.number, items.iter().map(|item| u128::from_le_bytes(*item)));
+        folder
+            .dedupe
+            .restore(generation.number, items.iter().map(|item| u128::from_le_bytes(*item)));
     }
     for message in &state.streams {
         if let (Some(id), Some(stream)) = (id_of(&message.id), stream(message)) {
             folder.streams.restore(id, stream);
         }
     }
-    let mark = |at: usize| state.stream_marks.get(at).filter(|at| **at > 0).map(|at| UnixNanos(*at));
+    let mark =
+        |at: usize| state.stream_marks.get(at).filter(|at| **at > 0).map(|at| UnixNanos(*at));
     folder.streams.restore_marks(mark(0), mark(1));
     for bytes in &state.runs {
-        let runs = ExportTraceServiceRequest::decode(bytes.clone()).map(|r| probe_spans::decode(&r));
+        let runs =
+            ExportTraceServiceRequest::decode(bytes.clone()).map(|r| probe_spans::decode(&r));
         runs.into_iter().flatten().for_each(|run| evidence.add_run(&Arc::new(run)));
     }
     folder

@@ -84,7 +84,12 @@ impl AlertBook {
         }
         let incident = incident.clone();
         for receiver in &transition.receivers {
-            self.outbox.add(notification(&incident, receiver, transition.at, NotificationKind::Transition));
+            self.outbox.add(notification(
+                &incident,
+                receiver,
+                transition.at,
+                NotificationKind::Transition,
+            ));
         }
         if moved {
             self.remember(transition);
@@ -147,7 +152,11 @@ impl AlertBook {
 
     /// The silence that holds an alert's notifications back now.
     #[must_use]
-    pub fn silenced_by(&self, labels: &crate::model::labels::Labels, now: UnixNanos) -> Option<&Silence> {
+    pub fn silenced_by(
+        &self,
+        labels: &crate::model::labels::Labels,
+        now: UnixNanos,
+    ) -> Option<&Silence> {
         self.silences.values().find(|silence| silence.mutes(labels, now))
     }
 

@@ -70,12 +70,18 @@ pub enum Data {
 impl SloStatus {
     /// An SLO's status when windows end at the slot of `now`, to which the counts were advanced.
     #[must_use]
-    pub fn read(slo: &Arc<Slo>, counts: &CountsBook, policy: &Policy, now: UnixNanos) -> Option<Self> {
+    pub fn read(
+        slo: &Arc<Slo>,
+        counts: &CountsBook,
+        policy: &Policy,
+        now: UnixNanos,
+    ) -> Option<Self> {
         let indicator = counts.get(slo.indicator.id())?;
         let window = indicator.window(slo.window);
         let budget = slo.budget_ratio();
         let expected = window.total as f64 * unborn_scale(indicator, slo.window);
-        let spent = if window.bad == 0 { 0.0 } else { window.bad as f64 / (budget * expected).max(1e-9) };
+        let spent =
+            if window.bad == 0 { 0.0 } else { window.bad as f64 / (budget * expected).max(1e-9) };
         Some(Self {
             slo: Arc::clone(slo),
             since: indicator.since.start(),
@@ -176,7 +182,12 @@ fn data_of(indicator: &IndicatorCounts, missing_after: Duration, now: UnixNanos)
 
 /// What is left of the budget over time, one point each five minutes: for the line on the page.
 #[must_use]
-pub fn remaining_over_time(slo: &Slo, indicator: &IndicatorCounts, from: Slot, to: Slot) -> Vec<(Slot, f64)> {
+pub fn remaining_over_time(
+    slo: &Slo,
+    indicator: &IndicatorCounts,
+    from: Slot,
+    to: Slot,
+) -> Vec<(Slot, f64)> {
     let window = slots_in(slo.window);
     let slots = indicator.coarse(from.minus(window), to);
     let (mut entering, mut leaving) = (slots.iter().peekable(), slots.iter().peekable());
@@ -192,7 +203,11 @@ pub fn remaining_over_time(slo: &Slo, indicator: &IndicatorCounts, from: Slot, t
         }
         let age = f64::from(at.0.saturating_sub(indicator.since.0)) + 1.0;
         let expected = sum.total as f64 * (f64::from(window) / age).max(1.0);
-        let spent = if sum.bad == 0 { 0.0 } else { sum.bad as f64 / (slo.budget_ratio() * expected).max(1e-9) };
+        let spent = if sum.bad == 0 {
+            0.0
+        } else {
+            sum.bad as f64 / (slo.budget_ratio() * expected).max(1e-9)
+        };
         if at >= indicator.since.align(30) {
             line.push((at, 1.0 - spent));
         }

@@ -11,7 +11,8 @@ use crate::wire::record::{Pair, SilenceRecord, TransitionRecord};
 /// Labels as pairs.
 #[must_use]
 pub fn pairs(labels: &Labels) -> Vec<Pair> {
-    let pair = |(name, value): (&str, &str)| Pair { name: name.to_owned(), value: value.to_owned() };
+    let pair =
+        |(name, value): (&str, &str)| Pair { name: name.to_owned(), value: value.to_owned() };
     labels.iter().map(pair).collect()
 }
 
@@ -43,14 +44,20 @@ pub fn transition_record(transition: &Transition) -> TransitionRecord {
 #[must_use]
 pub fn transition(record: &TransitionRecord) -> Option<Transition> {
     Some(Transition {
-        key: AlertKey { name: record.name.clone(), severity: Severity::from_name(&record.severity)? },
+        key: AlertKey {
+            name: record.name.clone(),
+            severity: Severity::from_name(&record.severity)?,
+        },
         to: AlertState::from_name(&record.to)?,
         cause: Cause::from_name(&record.cause)?,
         at: UnixNanos(record.at_unix_nano),
         incident: record.incident.clone(),
         labels: labels(&record.labels),
         annotations: labels(&record.annotations),
-        decided_at: Position { segment: record.decided_at_segment, offset: record.decided_at_offset },
+        decided_at: Position {
+            segment: record.decided_at_segment,
+            offset: record.decided_at_offset,
+        },
         receivers: record.receivers.clone(),
     })
 }

@@ -77,7 +77,9 @@ pub enum ApplyError {
     #[error("the payload cannot be read")]
     Payload(#[from] prost::DecodeError),
     /// It names what this build does not know.
-    #[error("the record names a state or a matcher that this build does not know: upgrade radiosonde")]
+    #[error(
+        "the record names a state or a matcher that this build does not know: upgrade radiosonde"
+    )]
     Unknown,
 }
 

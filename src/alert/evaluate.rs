@@ -106,7 +106,13 @@ impl Inputs<'_> {
 
     /// Whether a new alert is to wait: a ticket while the page fires, a probe's page while our own
     /// vantage point is the likelier culprit.
-    fn held_back(self, status: &SloStatus, severity: Severity, vantage: bool, due: &[Transition]) -> bool {
+    fn held_back(
+        self,
+        status: &SloStatus,
+        severity: Severity,
+        vantage: bool,
+        due: &[Transition],
+    ) -> bool {
         let page = AlertKey { name: status.slo.name.clone(), severity: Severity::Page };
         let page_fires = self.book.active(&page).is_some()
             || due.iter().any(|t| t.key == page && t.to == AlertState::Firing);
@@ -123,10 +129,12 @@ impl Inputs<'_> {
             (Some(incident), true) => return self.notifications(incident),
             (None, false) => return None,
         };
-        let id = incident.map_or_else(|| incident_id(&key, self.now), |incident| incident.id.clone());
+        let id =
+            incident.map_or_else(|| incident_id(&key, self.now), |incident| incident.id.clone());
         let own = [("severity", condition.severity.as_str())];
         let alertname = condition.labels.get("alertname").unwrap_or(&condition.name).to_owned();
-        let labels = Labels::new(condition.labels.iter().chain(own).chain([("alertname", &*alertname)]));
+        let labels =
+            Labels::new(condition.labels.iter().chain(own).chain([("alertname", &*alertname)]));
         let page = format!("{}/incidents/{id}", self.policy.external_url);
         let annotations = Labels::new([("summary", condition.summary.as_str()), ("page", &page)]);
         Some(self.transition(key, to, cause, id, labels, annotations))
@@ -168,12 +176,18 @@ impl Inputs<'_> {
         if self.book.silenced_by(&incident.labels, self.now).is_some() {
             return None;
         }
-        let told = |name: &str| incident.notified.iter().find(|(known, _)| known == name).map(|(_, at)| *at);
+        let told = |name: &str| {
+            incident.notified.iter().find(|(known, _)| known == name).map(|(_, at)| *at)
+        };
         let routed = self.policy.receivers_of(&incident.labels);
-        let untold: Vec<String> =
-            routed.iter().filter(|r| told(&r.receiver).is_none()).map(|r| r.receiver.clone()).collect();
+        let untold: Vec<String> = routed
+            .iter()
+            .filter(|r| told(&r.receiver).is_none())
+            .map(|r| r.receiver.clone())
+            .collect();
         let repeats = routed.iter().filter(|r| {
-            let due = |at: UnixNanos| r.repeat_interval.is_some_and(|every| self.now.since(at) >= every);
+            let due =
+                |at: UnixNanos| r.repeat_interval.is_some_and(|every| self.now.since(at) >= every);
             incident.acknowledged.is_none() && told(&r.receiver).is_some_and(due)
         });
         let (cause, receivers) = if untold.is_empty() {
@@ -215,7 +229,8 @@ impl Inputs<'_> {
             AlertState::Frozen => Vec::new(),
             AlertState::Firing => {
                 let silenced = self.book.silenced_by(labels, self.now).is_some();
-                let told = self.book.active(key).is_some_and(|incident| !incident.notified.is_empty());
+                let told =
+                    self.book.active(key).is_some_and(|incident| !incident.notified.is_empty());
                 if silenced || told {
                     return Vec::new();
                 }
@@ -223,7 +238,8 @@ impl Inputs<'_> {
             }
             AlertState::Resolved => {
                 let told = self.book.active(key).map(|incident| incident.notified.as_slice());
-                let wants = |name: &str| self.policy.receiver(name).is_some_and(|r| r.send_resolved);
+                let wants =
+                    |name: &str| self.policy.receiver(name).is_some_and(|r| r.send_resolved);
                 told.unwrap_or_default()
                     .iter()
                     .map(|(name, _)| name.clone())
@@ -264,13 +280,17 @@ fn no_data(status: &SloStatus, inputs: Inputs<'_>) -> Condition {
         Data::None | Data::Present => None,
     };
     let expected = slo.probe().is_some() || frozen;
-    let holds = expected && since.is_some_and(|since| inputs.now.since(since) >= NO_DATA_TICKET_AFTER);
+    let holds =
+        expected && since.is_some_and(|since| inputs.now.since(since) >= NO_DATA_TICKET_AFTER);
     let last = since.unwrap_or(inputs.now).to_rfc3339();
     Condition {
         name: no_data_name(&slo.name),
         severity: Severity::Ticket,
         holds,
-        summary: format!("{} has had no data since {last}: neither good nor bad is known", slo.name),
+        summary: format!(
+            "{} has had no data since {last}: neither good nor bad is known",
+            slo.name
+        ),
         labels: Labels::new([("alertname", "NoData"), ("slo", slo.name.as_str())]),
     }
 }

@@ -51,7 +51,8 @@ impl Explanation {
     /// `app 4.2.0 on cell explains 93 % of it with 6 % of the traffic`
     #[must_use]
     pub fn sentence(&self) -> String {
-        let parts: Vec<String> = self.dimensions.iter().map(|(name, value)| named(name, value)).collect();
+        let parts: Vec<String> =
+            self.dimensions.iter().map(|(name, value)| named(name, value)).collect();
         format!(
             "{} explains {:.0} % of it with {:.0} % of the traffic",
             parts.join(" and "),
@@ -97,7 +98,8 @@ fn subsets(sums: &[(&Combination, GoodTotal)]) -> BTreeMap<Subset, GoodTotal> {
 }
 
 fn judge(subset: Subset, counts: GoodTotal, all: GoodTotal) -> Option<Explanation> {
-    let rest = GoodTotal { bad: all.bad - counts.bad, total: all.total.saturating_sub(counts.total) };
+    let rest =
+        GoodTotal { bad: all.bad - counts.bad, total: all.total.saturating_sub(counts.total) };
     // A subset that is all of the traffic explains nothing.
     let rest_ratio = rest.bad_ratio()?.min(0.999_999);
     let excess = counts.bad as f64 - counts.total as f64 * rest_ratio;
@@ -150,8 +152,13 @@ mod tests {
     fn names_the_guilty_and_nobody_else() {
         let one = fleet(|_, _, region| if region == "ap" { 300 } else { 2 });
         assert_eq!(explained(&one), Some(vec![("region", "ap".to_owned())]));
-        let two = fleet(|version, network, _| if (version, network) == ("4.2.0", "cell") { 300 } else { 2 });
-        let pair = vec![("service.version", "4.2.0".to_owned()), ("network.connection.type", "cell".to_owned())];
+        let two = fleet(
+            |version, network, _| if (version, network) == ("4.2.0", "cell") { 300 } else { 2 },
+        );
+        let pair = vec![
+            ("service.version", "4.2.0".to_owned()),
+            ("network.connection.type", "cell".to_owned()),
+        ];
         assert_eq!(explained(&two), Some(pair));
         assert_eq!(explained(&fleet(|_, _, _| 40)), None);
         assert_eq!(explained(&fleet(|_, _, _| 0)), None);

@@ -89,7 +89,10 @@ mod tests {
                 probe: format!("probe-{host}"),
                 outcome: if reason.is_some() { Outcome::Failure } else { Outcome::Success },
                 failure: reason.map(|reason| Failure { reason, message: String::new() }),
-                steps: vec![StepResult { target: format!("https://{host}/x"), ..StepResult::default() }],
+                steps: vec![StepResult {
+                    target: format!("https://{host}/x"),
+                    ..StepResult::default()
+                }],
                 ..ProbeRun::default()
             }));
         }
@@ -105,7 +108,10 @@ mod tests {
         };
         check(&[("a.example:443", lost), ("b.example", lost), ("c.example", lost)], true);
         check(&[("a.example", lost), ("b.example", lost), ("c.example", None)], false);
-        check(&[("a.example", lost), ("b.example", Some(FailureReason::Status)), ("c.example", lost)], false);
+        check(
+            &[("a.example", lost), ("b.example", Some(FailureReason::Status)), ("c.example", lost)],
+            false,
+        );
         check(&[("127.0.0.1:7070", lost), ("localhost:1", lost), ("[::1]:9", lost)], false);
     }
 }

@@ -17,6 +17,6 @@ pub mod policy;
 pub mod state;
 pub mod summary;
 
-pub use book::AlertBook;
 pub use self::core::{Core, SharedCore};
+pub use book::AlertBook;
 pub use policy::Policy;

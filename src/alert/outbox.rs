@@ -42,7 +42,8 @@ impl Outbox {
     /// Adds a notification.
     pub fn add(&mut self, notification: Notification) {
         if self.pending.len() >= MAX_PENDING
-            && let Some(oldest) = self.pending.values().min_by_key(|n| n.created_at).map(|n| n.id.clone())
+            && let Some(oldest) =
+                self.pending.values().min_by_key(|n| n.created_at).map(|n| n.id.clone())
         {
             let at = notification.created_at;
             self.settle(&oldest, at, "given_up", "the outbox is full", 0);

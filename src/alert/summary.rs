@@ -11,7 +11,11 @@ use crate::model::objective::{Indicator, Severity, Slo};
 /// Labels of an SLO's alert.
 #[must_use]
 pub fn labels(slo: &Slo, severity: Severity) -> Labels {
-    let own = [("alertname", slo.name.as_str()), ("slo", slo.name.as_str()), ("severity", severity.as_str())];
+    let own = [
+        ("alertname", slo.name.as_str()),
+        ("slo", slo.name.as_str()),
+        ("severity", severity.as_str()),
+    ];
     let owner = slo.owner.as_deref().map(|owner| ("owner", owner));
     let probe = slo.probe().map(|probe| ("probe", probe));
     Labels::new(slo.labels.iter().chain(owner).chain(probe).chain(own))
@@ -79,7 +83,10 @@ pub fn sentence(
 fn what_is_bad(slo: &Slo) -> String {
     match &slo.indicator {
         Indicator::Latency { under_ns, .. } => {
-            format!("were slower than {} or failed", humane(std::time::Duration::from_nanos(*under_ns)))
+            format!(
+                "were slower than {} or failed",
+                humane(std::time::Duration::from_nanos(*under_ns))
+            )
         }
         Indicator::Availability { .. } => "failed".to_owned(),
         Indicator::Ratio { .. } => "were bad".to_owned(),
@@ -91,7 +98,8 @@ fn left(status: &SloStatus) -> String {
         return format!("the budget of {} is gone", humane(status.slo.window));
     }
     let percent = (status.remaining * 100.0).floor();
-    let when = status.exhausted_in().map(|left| format!(", gone in {}", humane(left))).unwrap_or_default();
+    let when =
+        status.exhausted_in().map(|left| format!(", gone in {}", humane(left))).unwrap_or_default();
     format!("{percent:.0} % of the budget left{when}")
 }
 

@@ -1,4 +1,18 @@
-//! Floor 9: HTTP: JSON API, metrics and page; the only place that knows our own JSON.
+//! Floor 9: HTTP on one port: the page, our own JSON, /metrics, health. The only place that knows our
+//! own JSON.
+//!
+//! Reads the folded state under its lock; whatever changes something goes through [`Actions`], which
+//! `app/` provides.
 
+pub mod actions;
+pub mod guard;
+pub mod json;
+pub mod metrics;
 pub mod page;
+pub mod pages;
+pub mod routes;
+pub mod server;
 pub mod views;
+
+pub use actions::{Actions, Failed};
+pub use server::{ApiState, serve};

@@ -37,7 +37,12 @@ pub enum CheckpointError {
 }
 
 /// Makes checkpoints until shutdown begins.
-pub async fn run(engine: Engine, checkpoints: Checkpoints, mut epoch: u64, shutdown: Shutdown) -> u64 {
+pub async fn run(
+    engine: Engine,
+    checkpoints: Checkpoints,
+    mut epoch: u64,
+    shutdown: Shutdown,
+) -> u64 {
     loop {
         tokio::select! {
             () = shutdown.begun() => return epoch,
@@ -61,7 +66,9 @@ pub async fn make(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) {
         telemetry.checkpoints_total.with_label_values(&[name]).inc();
         match outcome {
             Ok(bytes) => telemetry.checkpoint_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX)),
-            Err(error) => tracing::error!(error = %Chain(&error), "a checkpoint failed; the journal keeps everything"),
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "a checkpoint failed; the journal keeps everything")
+            }
         }
     });
     if work.await.is_err() {
@@ -115,5 +122,7 @@ fn publish(engine: &Engine, core: &crate::alert::Core, now: crate::base::clock::
     telemetry.dedupe_items.set(count(core.folder.dedupe.len()));
     telemetry.dedupe_horizon_seconds.set(core.folder.dedupe.horizon(now).as_secs_f64());
     let evicted = core.folder.streams.evicted();
-    telemetry.streams_evicted_total.inc_by(evicted.saturating_sub(telemetry.streams_evicted_total.get()));
+    telemetry
+        .streams_evicted_total
+        .inc_by(evicted.saturating_sub(telemetry.streams_evicted_total.get()));
 }

@@ -27,7 +27,8 @@ pub async fn run(engine: Engine, courier: Courier, shutdown: Shutdown) {
     let mut beaten: Option<UnixNanos> = None;
     while !shutdown.has_begun() {
         let now = engine.clock.now();
-        let mut due: Vec<Notification> = engine.core.read().book.outbox.pending().cloned().collect();
+        let mut due: Vec<Notification> =
+            engine.core.read().book.outbox.pending().cloned().collect();
         if now.since(resent) >= RESEND {
             resent = now;
             due.extend(repetitions(&engine, now));
@@ -36,7 +37,10 @@ pub async fn run(engine: Engine, courier: Courier, shutdown: Shutdown) {
             beaten = Some(now);
             due.push(heartbeat);
         }
-        engine.telemetry.notify_outbox_notifications.set(i64::try_from(due.len()).unwrap_or(i64::MAX));
+        engine
+            .telemetry
+            .notify_outbox_notifications
+            .set(i64::try_from(due.len()).unwrap_or(i64::MAX));
         for notification in due {
             if !courier.submit(notification) {
                 break;
@@ -60,12 +64,21 @@ pub async fn settle(engine: Engine, mut outcomes: mpsc::Receiver<Outcome>) {
         };
         if outcome.kind != NotificationKind::Transition {
             if !error.is_empty() {
-                tracing::warn!(receiver = outcome.receiver, error, "a repeated message was not taken");
+                tracing::warn!(
+                    receiver = outcome.receiver,
+                    error,
+                    "a repeated message was not taken"
+                );
             }
             continue;
         }
         if !error.is_empty() {
-            tracing::error!(receiver = outcome.receiver, outcome = name, error, "a notification was not delivered");
+            tracing::error!(
+                receiver = outcome.receiver,
+                outcome = name,
+                error,
+                "a notification was not delivered"
+            );
         }
         let record = DeliveryRecord {
             notification: outcome.id,
@@ -89,7 +102,8 @@ fn repetitions(engine: &Engine, now: UnixNanos) -> Vec<Notification> {
         incident.ended_at.is_some_and(|ended| now.since(ended) < RESEND_RESOLVED)
     };
     let incidents = core.book.all_active().chain(core.book.all_ended().filter(recently));
-    let told = incidents.flat_map(|incident| incident.notified.iter().map(move |(name, _)| (incident, name)));
+    let told = incidents
+        .flat_map(|incident| incident.notified.iter().map(move |(name, _)| (incident, name)));
     told.filter(|(_, name)| forgets(name))
         .map(|(incident, name)| notification(incident, name, now, NotificationKind::Resend))
         .collect()
@@ -104,7 +118,10 @@ fn heartbeat(engine: &Engine, beaten: Option<UnixNanos>, now: UnixNanos) -> Opti
         receiver: heartbeat.receiver.clone(),
         incident: "heartbeat".to_owned(),
         labels: Labels::new([("alertname", "RadiosondeHeartbeat"), ("severity", "none")]),
-        annotations: Labels::new([("summary", "radiosonde is alive; its silence would be the alarm")]),
+        annotations: Labels::new([(
+            "summary",
+            "radiosonde is alive; its silence would be the alarm",
+        )]),
         starts_at: now,
         created_at: now,
         generator_url: core.policy.external_url.clone(),

@@ -75,7 +75,8 @@ impl Engine {
     /// Writes a record of our own to the control lane and waits until it is folded. When the lane
     /// cannot be written the record takes effect in memory, and the daemon says that it is degraded.
     pub async fn record(&self, envelope: Envelope, decoded: Option<Decoded>) {
-        let note = decoded.clone().map(|decoded| Box::new(decoded) as Box<dyn std::any::Any + Send>);
+        let note =
+            decoded.clone().map(|decoded| Box::new(decoded) as Box<dyn std::any::Any + Send>);
         match self.journal.append(Lane::Control, envelope.to_bytes(), note).await {
             Ok(position) => {
                 let mut folded = self.folded.subscribe();

@@ -3,6 +3,7 @@
 use super::engine::Engine;
 use crate::aggregate::Decoded;
 use crate::ingest::{Admitted, CommitError, DecodedRequest, Pressure, Refusal, Sink};
+use crate::journal::AppendError;
 use crate::model::position::Lane;
 use crate::store::ledger::{ItemOutcome, MAX_APPS, OTHER};
 use crate::wire::otlp::Signal;
@@ -39,8 +40,12 @@ impl FrontDoor {
     pub async fn account(&self) {
         let refused = std::mem::take(&mut *self.refused.lock());
         for ((app, signal, outcome), items) in refused {
-            let record =
-                RefusalRecord { app, signal: signal.to_owned(), items, outcome: outcome.to_owned() };
+            let record = RefusalRecord {
+                app,
+                signal: signal.to_owned(),
+                items,
+                outcome: outcome.to_owned(),
+            };
             let now = self.engine.clock.now();
             self.engine.record(Envelope::of(Kind::Refusal, now, &record), None).await;
         }
@@ -56,9 +61,11 @@ impl Sink for FrontDoor {
                 DecodedRequest::Metrics(request) => Decoded::Metrics(request),
                 DecodedRequest::Logs(request) => Decoded::Logs(request),
             };
-            let appended = self.engine.journal.append(Lane::Bulk, bytes, Some(Box::new(decoded))).await;
-            appended.map(drop).map_err(|error| {
-                if error.is_full() { CommitError::Full } else { CommitError::Unavailable }
+            let appended =
+                self.engine.journal.append(Lane::Bulk, bytes, Some(Box::new(decoded))).await;
+            appended.map(drop).map_err(|error| match error {
+                AppendError::Full { .. } => CommitError::Full,
+                _ => CommitError::Unavailable,
             })
         }
         .boxed()
@@ -72,9 +79,9 @@ impl Sink for FrontDoor {
     }
 
     fn refused(&self, app: &str, signal: Signal, items: u64, why: Refusal) {
+        // Every refusal of a whole, valid request is for want of room.
         let outcome = match why {
-            Refusal::Invalid => ItemOutcome::Rejected,
-            _ => ItemOutcome::Shed,
+            Refusal::Pressure | Refusal::Full | Refusal::Unavailable => ItemOutcome::Shed,
         };
         let mut refused = self.refused.lock();
         let app = if refused.len() < MAX_APPS * 6 { app } else { OTHER };

@@ -13,7 +13,11 @@ use crate::wire::record::Envelope;
 /// # Errors
 /// When the journal cannot be read at all; a corrupt record costs the rest of its segment, with a
 /// message, not the start.
-pub fn replay(core: &mut Core, journal: &Journal, telemetry: &Telemetry) -> Result<u64, JournalError> {
+pub fn replay(
+    core: &mut Core,
+    journal: &Journal,
+    telemetry: &Telemetry,
+) -> Result<u64, JournalError> {
     let mut records = 0;
     for lane in [Lane::Bulk, Lane::Control] {
         let reached = match lane {

@@ -52,8 +52,8 @@ pub(super) fn read(
 ) -> (Daemon, Phones) {
     cx.entries(entries, Place::of_file(file), "the settings", |fields| {
         fields.allow(definitions);
-        let mut daemon = Daemon::default();
-        daemon.insecure = fields.flag("insecure").unwrap_or(false) || insecure;
+        let insecure = fields.flag("insecure").unwrap_or(false) || insecure;
+        let mut daemon = Daemon { insecure, ..Daemon::default() };
         if let Some(data) = fields.text("data") {
             daemon.data = PathBuf::from(data);
         }

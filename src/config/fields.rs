@@ -109,8 +109,8 @@ impl<'c> Context<'c> {
 
     /// Reports that `key` needs something else than what is there.
     pub(super) fn expected(&self, node: &Node, key: &str, wanted: &str) {
-        let found = if node.is_nothing() { "nothing" } else { node.kind() };
-        self.problems.wrong(node.at, format!("`{}` must be {wanted}, not {found}", quoted(key)));
+        let message = format!("`{}` must be {wanted}, not {}", quoted(key), node.kind());
+        self.problems.wrong(node.at, message);
     }
 }
 
@@ -140,6 +140,11 @@ impl<'t> Fields<'t> {
     /// Whether `key` is there, with a value or without.
     pub(super) fn has(&mut self, key: &'static str) -> bool {
         self.entry(key).is_some()
+    }
+
+    /// Whether `key` is there, without making it one of the known keys.
+    pub(super) fn peek(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
     }
 
     /// Where the value of `key` stands, or else the mapping itself.

@@ -22,6 +22,8 @@ use crate::probe::spec::{HeaderText, HttpStep, HttpVersion, TlsOptions};
 use http::{HeaderName, HeaderValue};
 use std::sync::Arc;
 
+/// Headers of one request.
+pub(super) const MAX_HEADERS: usize = 100;
 /// Methods that have a key of their own.
 const METHODS: [&str; 6] = ["get", "head", "post", "put", "patch", "delete"];
 /// Methods that change nothing at the target.
@@ -170,8 +172,9 @@ impl Steps<'_> {
             self.cx.expected(node, "headers", "a mapping of names and values");
             return Vec::new();
         };
+        self.cx.check_header_count(node, entries.len());
         let mut headers: Vec<(String, HeaderText)> = Vec::new();
-        for entry in entries {
+        for entry in entries.iter().take(MAX_HEADERS) {
             let value = self.header_value(entry);
             let Some(name) = self.cx.header_name(&entry.key, entry.at) else { continue };
             if OWN_HEADERS.contains(&name.as_str()) {
@@ -240,6 +243,13 @@ fn reading(method: Option<&str>) -> Option<&str> {
 }
 
 impl Context<'_> {
+    /// Reports more headers than a request has.
+    pub(super) fn check_header_count(&self, node: &Node, count: usize) {
+        if count > MAX_HEADERS {
+            self.problems.wrong(node.at, format!("more than {MAX_HEADERS} headers"));
+        }
+    }
+
     /// The name of a header, in lower case.
     pub(super) fn header_name(&self, text: &str, at: Place) -> Option<String> {
         match HeaderName::from_bytes(text.as_bytes()) {

@@ -7,6 +7,8 @@ use crate::model::labels::Labels;
 
 /// Probes, SLOs, receivers, steps and tokens have names at most this long.
 const MAX_NAME: usize = 100;
+/// Labels of one thing.
+const MAX_LABELS: usize = 64;
 /// Longest value of a label.
 const MAX_LABEL_VALUE: usize = 256;
 /// Longest text for which a neighbour is looked for.
@@ -98,11 +100,13 @@ impl Context<'_> {
             self.expected(node, key, "a mapping of names and values");
             return Labels::default();
         };
+        if entries.len() > MAX_LABELS {
+            self.problems.wrong(node.at, format!("more than {MAX_LABELS} labels"));
+        }
         let mut pairs: Vec<(&str, &str)> = Vec::new();
-        for entry in entries {
+        for entry in entries.iter().take(MAX_LABELS) {
             let value = self.text(&entry.value, &entry.key);
-            if let Some(message) = label_error(&entry.key) {
-                let hint = "choose another name";
+            if let Some((message, hint)) = label_error(&entry.key) {
                 self.problems.wrong_hint(entry.at, message, hint);
             } else if let Some(value) = value {
                 if value.len() > MAX_LABEL_VALUE {
@@ -117,11 +121,14 @@ impl Context<'_> {
     }
 }
 
-fn label_error(name: &str) -> Option<String> {
+/// What is wrong with a label's name, and what to do.
+fn label_error(name: &str) -> Option<(String, &'static str)> {
     if !is_variable(name) || name.starts_with("__") {
-        return Some(format!("`{}` is not a label name", quoted(name)));
+        let hint = "use letters, digits and _, a letter first";
+        return Some((format!("`{}` is not a label name", quoted(name)), hint));
     }
-    RESERVED_LABELS.contains(&name).then(|| format!("the label `{name}` is one of our own"))
+    let is_ours = RESERVED_LABELS.contains(&name);
+    is_ours.then(|| (format!("the label `{name}` is one of our own"), "choose another name"))
 }
 
 #[cfg(test)]

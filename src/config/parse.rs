@@ -14,6 +14,8 @@ use std::rc::Rc;
 
 /// Nodes of a file, and of any value after its aliases are expanded.
 const MAX_NODES: usize = 200_000;
+/// Documents of a file that may be broken before the rest is given up.
+const MAX_BROKEN: usize = 20;
 /// Levels of nesting, aliases expanded. Everything that recurses over a tree relies on it.
 const MAX_DEPTH: usize = 64;
 
@@ -26,6 +28,7 @@ pub(super) fn parse(file: u32, text: &str, problems: &Problems) -> Vec<Rc<Node>>
         anchors: HashMap::new(),
         open: Vec::new(),
         nodes: 0,
+        broken: 0,
         documents: Vec::new(),
     };
     builder.run()
@@ -40,6 +43,8 @@ struct Builder<'a> {
     /// Lists and mappings that are not closed yet, outermost first.
     open: Vec<Open>,
     nodes: usize,
+    /// Documents given up.
+    broken: usize,
     documents: Vec<Rc<Node>>,
 }
 
@@ -95,7 +100,8 @@ impl Builder<'_> {
 
     fn recover<'t>(&mut self, parser: &mut Parser<'t, StrInput<'t>>) -> bool {
         self.open.clear();
-        parser.proceed_next_document().unwrap_or(false)
+        self.broken = self.broken.saturating_add(1);
+        self.broken < MAX_BROKEN && parser.proceed_next_document().unwrap_or(false)
     }
 
     fn take(&mut self, event: Event<'_>, span: &Span) {
@@ -255,18 +261,21 @@ impl Builder<'_> {
     fn report(&self, error: &ScanError) {
         let at = self.place(error.marker().line(), error.marker().col());
         let message = format!("this is not YAML: {}", error.info());
-        match self.likely_cause(at) {
+        match self.likely_cause(at, &error.info()) {
             Some(hint) => self.problems.wrong_hint(at, message, hint),
             None => self.problems.wrong(at, message),
         }
     }
 
-    /// The two mistakes behind most syntax errors, recognised by the line.
-    fn likely_cause(&self, at: Place) -> Option<&'static str> {
+    /// The few mistakes behind most syntax errors, recognised by the line and the parser's words.
+    fn likely_cause(&self, at: Place, error: &str) -> Option<&'static str> {
         let line = self.text.lines().nth((at.line as usize).checked_sub(1)?)?;
         let indent = line.len() - line.trim_start().len();
-        if line.get(..indent).is_some_and(|indent| indent.contains('\t')) {
+        if error.contains("tab") || line.get(..indent).is_some_and(|i| i.contains('\t')) {
             return Some("YAML is indented with spaces, never with tabs");
+        }
+        if error.contains("flow mapping") || error.contains("flow sequence") {
+            return Some("inside of { } and [ ] a text with one of { } [ ] , : needs quotes");
         }
         let value = line.split_once(": ").map_or(line, |(_, value)| value).trim_start();
         if value.starts_with(['*', '&', '!', '%', '@', '`']) {

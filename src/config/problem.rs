@@ -34,10 +34,15 @@ pub struct Problem {
 /// Collects problems and warnings while files are read. Shared by reference.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
-    errors: RefCell<Vec<Finding>>,
-    warnings: RefCell<Vec<Finding>>,
-    /// Errors beyond [`MAX_KEPT`].
-    uncounted: Cell<usize>,
+    errors: List,
+    warnings: List,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    kept: RefCell<Vec<Finding>>,
+    /// Findings beyond [`MAX_KEPT`].
+    beyond: Cell<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,7 +76,7 @@ impl fmt::Display for Problem {
 impl Problems {
     /// Reports a mistake.
     pub(super) fn wrong(&self, at: Place, message: impl Into<String>) {
-        self.add(&self.errors, Finding { at, message: message.into(), hint: None });
+        self.errors.add(Finding { at, message: message.into(), hint: None });
     }
 
     /// Reports a mistake and what to do about it.
@@ -82,45 +87,49 @@ impl Problems {
         hint: impl Into<String>,
     ) {
         let finding = Finding { at, message: message.into(), hint: Some(hint.into()) };
-        self.add(&self.errors, finding);
+        self.errors.add(finding);
     }
 
     /// Reports something that is allowed but probably not meant.
     pub(super) fn warn(&self, at: Place, message: impl Into<String>, hint: impl Into<String>) {
         let finding = Finding { at, message: message.into(), hint: Some(hint.into()) };
-        self.add(&self.warnings, finding);
+        self.warnings.add(finding);
     }
 
     /// How many mistakes there are so far.
     pub(super) fn count(&self) -> usize {
-        self.errors.borrow().len()
-    }
-
-    fn add(&self, list: &RefCell<Vec<Finding>>, finding: Finding) {
-        let mut list = list.borrow_mut();
-        if list.len() < MAX_KEPT {
-            list.push(finding);
-        } else {
-            self.uncounted.set(self.uncounted.get().saturating_add(1));
-        }
+        self.errors.kept.borrow().len()
     }
 
     /// Problems and warnings in the order of the text, each once.
     pub(super) fn finish(self, files: &Files) -> (Vec<Problem>, Vec<Problem>) {
-        let render = |findings: RefCell<Vec<Finding>>| {
-            let mut findings = findings.into_inner();
-            findings.sort();
-            // An aliased mapping is read once for each alias and repeats its mistakes.
-            findings.dedup();
-            findings.into_iter().map(|finding| finding.render(files)).collect::<Vec<_>>()
-        };
-        let mut errors = render(self.errors);
-        if self.uncounted.get() > 0
-            && let Some(last) = errors.last_mut()
-        {
-            last.message = format!("{} (and {} more)", last.message, self.uncounted.get());
+        (self.errors.finish(files), self.warnings.finish(files))
+    }
+}
+
+// === impl List ===
+
+impl List {
+    fn add(&self, finding: Finding) {
+        let mut kept = self.kept.borrow_mut();
+        if kept.len() < MAX_KEPT {
+            kept.push(finding);
+        } else {
+            self.beyond.set(self.beyond.get().saturating_add(1));
         }
-        (errors, render(self.warnings))
+    }
+
+    fn finish(self, files: &Files) -> Vec<Problem> {
+        let mut findings = self.kept.into_inner();
+        findings.sort();
+        // An aliased mapping is read once for each alias and repeats its mistakes.
+        findings.dedup();
+        let mut problems: Vec<Problem> =
+            findings.into_iter().map(|finding| finding.render(files)).collect();
+        if let (1.., Some(last)) = (self.beyond.get(), problems.last_mut()) {
+            last.message = format!("{} (and {} more)", last.message, self.beyond.get());
+        }
+        problems
     }
 }
 

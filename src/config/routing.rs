@@ -15,6 +15,7 @@
 //! ```
 
 use super::fields::{Context, Fields};
+use super::http::MAX_HEADERS;
 use super::names::suggestion;
 use super::scalar::quoted;
 use super::slo::unique;
@@ -67,9 +68,9 @@ impl Routing {
             receivers.iter().filter_map(|node| names.receiver(node)).collect();
         let tree = route.and_then(|node| names.route(node, true));
         let heartbeat = heartbeat.and_then(|node| names.heartbeat(node));
-        if let (None, Some(at)) = (route, names.places.values().min()) {
+        let first = names.places.iter().min_by_key(|(_, at)| **at);
+        if let (None, Some((first, at))) = (route, first) {
             let message = "there are receivers and no `route`: nobody would be told";
-            let first = names.places.keys().next().map_or("", String::as_str);
             cx.problems.wrong_hint(*at, message, format!("add route: {{ receiver: {first} }}"));
         } else {
             names.warn_unused();
@@ -193,8 +194,9 @@ pub(super) fn secret_headers(cx: &Context<'_>, node: &Node) -> Vec<(String, Secr
         cx.expected(node, "headers", "a mapping of names and values");
         return Vec::new();
     };
+    cx.check_header_count(node, entries.len());
     let mut headers: Vec<(String, Secret)> = Vec::new();
-    for entry in entries {
+    for entry in entries.iter().take(MAX_HEADERS) {
         let name = cx.header_name(&entry.key, entry.at);
         let value = cx.secret(&entry.value, &entry.key);
         let (Some(name), Some(value)) = (name, value) else { continue };

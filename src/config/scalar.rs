@@ -162,7 +162,7 @@ impl Context<'_> {
             Ok(number) if number > 0.0 && number < 1.0 => {
                 format!("write it with %: {}%", round_percent(number))
             }
-            Ok(number) if number >= 1.0 && number <= 100.0 => format!("write it with %: {number}%"),
+            Ok(number) if (1.0..=100.0).contains(&number) => format!("write it with %: {number}%"),
             _ => "for example 99.9%".to_owned(),
         };
         self.problems.wrong_hint(node.at, message, hint);
@@ -257,7 +257,7 @@ fn written_bytes(bytes: u64) -> String {
     let binary = SIZES.iter().rev().filter(|(name, _)| name.ends_with("iB") || *name == "B");
     binary
         .into_iter()
-        .find(|(_, size)| bytes >= *size && bytes % size == 0)
+        .find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size))
         .map_or_else(|| format!("{bytes}B"), |(name, size)| format!("{}{name}", bytes / size))
 }
 

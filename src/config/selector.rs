@@ -43,6 +43,9 @@ impl Selectors<'_> {
         keys: &[&'static str],
     ) -> Option<Selector> {
         let filter = fields.get("where").map(|node| self.filter(node)).unwrap_or_default();
+        if self.refuse_others(fields, keys) {
+            return None;
+        }
         let (key, node) = fields.exactly_one(keys)?;
         let source = match key {
             "probe" => Source::Probe(self.probe(node)?),
@@ -56,6 +59,27 @@ impl Selectors<'_> {
             self.cx.problems.wrong_hint(fields.at("where"), message, hint);
         }
         Some(Selector { source, filter })
+    }
+
+    /// Reports sources that exist but cannot be counted here.
+    fn refuse_others(&self, fields: &mut Fields<'_>, keys: &[&'static str]) -> bool {
+        const REASONS: [(&str, &str, &str); 2] = [
+            (
+                "event",
+                "an event neither takes time nor fails",
+                "count it with ratio: { bad, total }",
+            ),
+            ("probe", "runs of a probe are not events to count", "use availability: { probe: … }"),
+        ];
+        let mut is_refused = false;
+        for (key, message, hint) in REASONS {
+            if !keys.contains(&key) && fields.peek(key) {
+                fields.allow(&[key]);
+                self.cx.problems.wrong_hint(fields.at(key), message, hint);
+                is_refused = true;
+            }
+        }
+        is_refused
     }
 
     fn probe(&self, node: &Node) -> Option<String> {

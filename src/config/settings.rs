@@ -32,7 +32,7 @@ pub struct Settings {
     /// How to read what phones report.
     pub phones: Phones,
     /// A hash of all of the above. The same meaning has the same revision, whatever the files
-    /// look like; secrets do not enter it, so that it can be shown.
+    /// look like; what is redacted does not enter it, so that it can be shown.
     pub revision: u64,
     /// Every file that was read, certificates included; empty for sources in memory.
     pub files: Vec<PathBuf>,

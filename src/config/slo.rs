@@ -150,9 +150,10 @@ fn indicator(selectors: Selectors<'_>, fields: &mut Fields<'_>) -> Option<Indica
         })?,
         (_, node) => cx.fields(node, "a ratio", |fields| {
             let bad = fields.need("bad", "{ event: app.crash }");
-            let bad = bad.and_then(|node| events(selectors, node, "bad"));
+            let bad = bad.and_then(|node| events(selectors, node, "the selector of bad events"));
             let total = fields.need("total", "{ event: session.start }");
-            let total = total.and_then(|node| events(selectors, node, "total"));
+            let total =
+                total.and_then(|node| events(selectors, node, "the selector of all events"));
             Some(Indicator::Ratio { bad: bad?, total: total? })
         })?,
     }

@@ -153,13 +153,13 @@ fn the_documented_files_mean_what_is_documented() {
     let loaded = load_texts(&texts);
     assert_eq!(rendered_problems(&loaded), "");
     let settings = loaded.settings.unwrap();
-    let [echo, delivery] = settings.probes.as_slice() else { panic!("two probes") };
+    let [echo, delivery] = settings.probes.as_slice() else { unreachable!("two probes") };
     assert_eq!(echo.cadence, Cadence::Every(Duration::from_secs(10)));
     assert_eq!(echo.labels.get("owner"), Some("messaging"));
     assert!(matches!(&echo.steps[0].action, Action::WebSocket(step) if step.expect.is_some()));
     let names: Vec<&str> = delivery.steps.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, ["bob", "alice", "3"]);
-    let [fast, .., crash] = settings.slos.as_slice() else { panic!("slos") };
+    let [fast, .., crash] = settings.slos.as_slice() else { unreachable!("slos") };
     assert_eq!(fast.objective, 0.999);
     assert_eq!(fast.absent_after, Duration::from_secs(30));
     assert_eq!(fast.burn.len(), 4);
@@ -192,7 +192,7 @@ fn secrets_arrive_as_they_are() {
     };
     let (_, token) = &settings.daemon.api_tokens[0];
     assert_eq!(token.reveal(), "s3cr$t-${run.id}-0123456789");
-    let Action::Http(step) = &settings.probes[0].steps[0].action else { panic!("http") };
+    let Action::Http(step) = &settings.probes[0].steps[0].action else { unreachable!("http") };
     let header = |name: &str| {
         step.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.reveal()).unwrap()
     };

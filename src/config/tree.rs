@@ -94,9 +94,10 @@ impl Node {
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
-    /// `a text`, `a list` or `a mapping`, for messages.
+    /// `a text`, `a list`, `a mapping` or `nothing`, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {
+            Value::Scalar { text, .. } if self.is_nothing() || text.trim().is_empty() => "nothing",
             Value::Scalar { .. } => "a text",
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",

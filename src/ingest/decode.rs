@@ -46,6 +46,11 @@ fn one<T: Message + Default + DeserializeOwned>(
 
 fn from_json<T: DeserializeOwned>(plain: &[u8]) -> Result<T, Problem> {
     let text = plain.strip_prefix(BYTE_ORDER_MARK).unwrap_or(plain);
+    // serde would take an array for the fields of a message in their order.
+    if text.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        let words = "an OTLP request in JSON is an object".to_owned();
+        return Err(Problem::Undecodable(words));
+    }
     let error = match serde_json::from_slice(text) {
         Ok(request) => return Ok(request),
         Err(error) => error,

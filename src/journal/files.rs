@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// Zeros are written in pieces of this size.
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// The directory operations that durable storage needs.
 pub trait Files: fmt::Debug + Send + Sync {
@@ -121,7 +121,7 @@ pub trait FileHandle: fmt::Debug + Send {
         let mut at = from;
         while at < to {
             let piece = usize::try_from(to - at).unwrap_or(usize::MAX).min(ZEROS.len());
-            self.write_at(at, ZEROS.get(..piece).unwrap_or(&ZEROS))?;
+            self.write_at(at, ZEROS.get(..piece).unwrap_or_default())?;
             at += piece as u64;
         }
         Ok(())

@@ -31,6 +31,7 @@ mod reader;
 mod recovery;
 mod reserve;
 mod retention;
+mod running;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -44,21 +45,16 @@ use crate::model::position::{Lane, Position};
 use crate::telemetry::Telemetry;
 use bytes::Bytes;
 use files::Files;
-use lane::{LaneState, Segments};
+use lane::LaneState;
 use lane_files::LaneFiles;
-use parking_lot::Mutex;
-use reserve::Reserve;
 use retention::Limits;
+use running::Running;
 use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tracing::warn;
-use writer::Writer;
 
 /// [`Journal::close`] waits this long for each lane.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
@@ -118,20 +114,6 @@ pub struct Journal(Arc<Lanes>);
 struct Lanes {
     control: Running,
     bulk: Running,
-}
-
-/// A lane and its thread.
-#[derive(Debug)]
-struct Running {
-    state: Arc<LaneState>,
-    thread: Mutex<Option<WriterThread>>,
-}
-
-#[derive(Debug)]
-struct WriterThread {
-    handle: JoinHandle<()>,
-    /// Nothing is ever sent: it disconnects when the thread ends.
-    ended: Receiver<()>,
 }
 
 /// Opens the journal, creating it where it is not, and starts a writer thread for each lane.
@@ -311,58 +293,5 @@ impl Journal {
             Lane::Control => &self.0.control.state,
             Lane::Bulk => &self.0.bulk.state,
         }
-    }
-}
-
-// === impl Running ===
-
-impl Running {
-    fn start(
-        files: LaneFiles,
-        found: Segments,
-        config: &Config,
-        clock: &Clock,
-        telemetry: &Telemetry,
-        sink: mpsc::Sender<Committed>,
-    ) -> Result<Self, JournalError> {
-        let lane = files.lane;
-        let mut recovered = recovery::recover(&files, found, clock.now())?;
-        let reserve = Reserve::open(files.clone(), config.reserve_bytes(lane));
-        recovered.segments.reserve_bytes = reserve.bytes();
-        let (segments, torn_bytes) = (recovered.segments, recovered.torn_bytes);
-        let limits = config.limits(lane);
-        let state = Arc::new(LaneState::new(files, segments, limits, torn_bytes, telemetry));
-        let shared = Arc::clone(&state);
-        let (active, segment_bytes) = (recovered.active, config.segment_bytes);
-        let writer = Writer::new(shared, active, reserve, segment_bytes, sink, clock.clone());
-        let (alive, ended) = sync_channel::<()>(0);
-        let run = move || {
-            let _alive = alive;
-            writer.run();
-        };
-        let builder = thread::Builder::new().name(format!("journal-{}", lane.as_str()));
-        let handle = builder.spawn(run).map_err(JournalError::Thread)?;
-        Ok(Self { state, thread: Mutex::new(Some(WriterThread { handle, ended })) })
-    }
-
-    fn join(&self, within: Duration) {
-        let Some(thread) = self.thread.lock().take() else { return };
-        let lane = self.state.files.lane.as_str();
-        match thread.ended.recv_timeout(within) {
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
-                if thread.handle.join().is_err() {
-                    warn!(lane, "journal writer thread panicked");
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                warn!(lane, "journal writer thread still waits for the fold: left behind");
-            }
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.state.queue.close();
     }
 }

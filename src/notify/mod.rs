@@ -13,7 +13,7 @@ mod lane;
 pub mod payload;
 mod queue;
 mod recent;
-mod scrub;
+pub(crate) mod scrub;
 mod webhook;
 
 #[cfg(test)]

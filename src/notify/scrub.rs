@@ -5,7 +5,7 @@ use crate::base::secret::Secret;
 use url::Url;
 
 /// An error text has at most this many characters.
-pub(super) const MAX_ERROR_CHARS: usize = 200;
+pub(crate) const MAX_ERROR_CHARS: usize = 200;
 
 /// Shorter parts of a path are words like `api` and stay readable.
 const MIN_PATH_SECRET: usize = 8;
@@ -15,11 +15,11 @@ const MIN_VALUE_SECRET: usize = 4;
 
 /// The texts that must not be shown for one receiver, longest first.
 #[derive(Clone, Debug)]
-pub(super) struct Scrub(Vec<Secret>);
+pub(crate) struct Scrub(Vec<Secret>);
 
 impl Scrub {
     /// What is secret in an address and the values of headers: all but scheme and host.
-    pub(super) fn new(url: &Url, headers: &[(String, Secret)]) -> Self {
+    pub(crate) fn new(url: &Url, headers: &[(String, Secret)]) -> Self {
         let mut secrets: Vec<String> = vec![url.as_str().to_owned()];
         let long = |text: &str, least: usize| (text.len() >= least).then(|| text.to_owned());
         secrets.extend(long(url.path(), MIN_PATH_SECRET));
@@ -41,7 +41,7 @@ impl Scrub {
     }
 
     /// `text` on one line without the secrets, cut to [`MAX_ERROR_CHARS`].
-    pub(super) fn clean(&self, text: &str) -> String {
+    pub(crate) fn clean(&self, text: &str) -> String {
         let hidden = self
             .0
             .iter()

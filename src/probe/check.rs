@@ -51,7 +51,11 @@ pub(super) fn status(ranges: &[StatusRange], status: u16) -> Check {
 ///
 /// # Errors
 /// A local failure when a variable has no value.
-pub(super) fn header(check: &HeaderCheck, headers: &HeaderMap, variables: &Variables) -> Attempt<Check> {
+pub(super) fn header(
+    check: &HeaderCheck,
+    headers: &HeaderMap,
+    variables: &Variables,
+) -> Attempt<Check> {
     let text = FilledText::fill(&check.text, variables)?;
     let values: Vec<String> = headers
         .get_all(&check.name)

@@ -27,7 +27,9 @@ pub fn parse_cron(expression: &str, zone: Tz) -> Result<CronSchedule, String> {
         [seconds, rest @ ..] if rest.len() == 5 => (*seconds, rest),
         _ => {
             let found = fields.len();
-            return Err(format!("a cron expression has 5 fields, or 6 with seconds first; this has {found}"));
+            return Err(format!(
+                "a cron expression has 5 fields, or 6 with seconds first; this has {found}"
+            ));
         }
     };
     let [minute, hour, day, month, weekday] = rest else {
@@ -76,10 +78,9 @@ fn translate_weekdays(field: &str) -> Result<String, String> {
     let part = |part: &str| -> Result<String, String> {
         let (range, step) = part.split_once('/').map_or((part, None), |(r, s)| (r, Some(s)));
         let day = |text: &str| match text.parse::<usize>() {
-            Ok(number) => NAMES
-                .get(number)
-                .map(|name| (*name).to_owned())
-                .ok_or_else(|| format!("weekday {number} does not exist: use 0–7, Sunday is 0 or 7")),
+            Ok(number) => NAMES.get(number).map(|name| (*name).to_owned()).ok_or_else(|| {
+                format!("weekday {number} does not exist: use 0–7, Sunday is 0 or 7")
+            }),
             Err(_) => Ok(text.to_owned()),
         };
         let days = match range.split_once('-') {
@@ -125,12 +126,32 @@ mod tests {
     #[test]
     fn slots_are_where_people_expect_them() {
         let berlin = chrono_tz::Europe::Berlin;
-        check("*/5 * * * *", Tz::UTC, "2026-01-01T00:03:00Z", &["2026-01-01T00:05", "2026-01-01T00:10"]);
+        check(
+            "*/5 * * * *",
+            Tz::UTC,
+            "2026-01-01T00:03:00Z",
+            &["2026-01-01T00:05", "2026-01-01T00:10"],
+        );
         check("0 9 * * 0", Tz::UTC, "2026-11-24T00:00:00Z", &["2026-11-29T09:00"]);
         check("0 9 * * 7", Tz::UTC, "2026-11-24T00:00:00Z", &["2026-11-29T09:00"]);
-        check("0 9 * * 5-7", Tz::UTC, "2026-11-24T00:00:00Z", &["2026-11-27T09:00", "2026-11-28T09:00", "2026-11-29T09:00", "2026-12-04T09:00"]);
-        check("30 2 * * *", berlin, "2026-03-28T12:00:00Z", &["2026-03-29T01:00", "2026-03-30T00:30"]);
-        check("30 2 * * *", berlin, "2026-10-24T12:00:00Z", &["2026-10-25T00:30", "2026-10-26T01:30"]);
+        check(
+            "0 9 * * 5-7",
+            Tz::UTC,
+            "2026-11-24T00:00:00Z",
+            &["2026-11-27T09:00", "2026-11-28T09:00", "2026-11-29T09:00", "2026-12-04T09:00"],
+        );
+        check(
+            "30 2 * * *",
+            berlin,
+            "2026-03-28T12:00:00Z",
+            &["2026-03-29T01:00", "2026-03-30T00:30"],
+        );
+        check(
+            "30 2 * * *",
+            berlin,
+            "2026-10-24T12:00:00Z",
+            &["2026-10-25T00:30", "2026-10-26T01:30"],
+        );
     }
 
     /// Guarantees words, not a panic, for what is wrong.

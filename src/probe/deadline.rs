@@ -61,7 +61,11 @@ impl Deadline {
     }
 
     /// Waits for `future`, at most until the deadline; says what it was `doing` if that passes.
-    pub(super) async fn run<F: Future>(&self, doing: impl Display, future: F) -> Attempt<F::Output> {
+    pub(super) async fn run<F: Future>(
+        &self,
+        doing: impl Display,
+        future: F,
+    ) -> Attempt<F::Output> {
         self.limit(future).await.map_err(|Expired| self.failure(doing))
     }
 }

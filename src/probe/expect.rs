@@ -54,7 +54,8 @@ pub(super) async fn fulfil(
 ) -> Attempt<Bytes> {
     let wanted = Wanted::fill(expect, with.variables)?;
     let seen = wait(&wanted, stream, since, with, record.now()).await;
-    let budget = expect.within.map_or_else(String::new, |within| format!(" within {}", humane(within)));
+    let budget =
+        expect.within.map_or_else(String::new, |within| format!(" within {}", humane(within)));
     let name = format!("{wanted} comes{budget}");
     let judged = match seen {
         Seen::Match(message) => {
@@ -128,7 +129,8 @@ fn others(stream: &OpenStream) -> String {
 impl Wanted {
     fn fill(expect: &Expect, variables: &Variables) -> Attempt<Self> {
         let json = expect.json.as_ref().map(|json| variables.fill_json(json)).transpose()?;
-        let text = expect.text.as_ref().map(|text| FilledText::fill(text, variables)).transpose()?;
+        let text =
+            expect.text.as_ref().map(|text| FilledText::fill(text, variables)).transpose()?;
         let event = expect.event.as_ref().map(|event| variables.fill(event)).transpose()?;
         Ok(Self { json, text, event })
     }

@@ -40,7 +40,9 @@ pub(super) fn of_io(error: &io::Error, otherwise: FailureReason, doing: &str) ->
 
 /// An error on an established connection: ours, the peer's closing it, TLS, or the protocol.
 pub(super) fn of_stream(error: &io::Error, doing: &str) -> Failure {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,
+    };
     let tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
     let otherwise = match error.kind() {
         BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof => {
@@ -58,19 +60,20 @@ pub(super) fn of_hyper(error: &hyper::Error, doing: &str) -> Failure {
         return of_stream(io, doing);
     }
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        return failure(FailureReason::Closed, format!("{doing}: the server closed the connection"));
+        return failure(
+            FailureReason::Closed,
+            format!("{doing}: the server closed the connection"),
+        );
     }
-    let detail = error.source().map_or_else(|| error.to_string(), |source| Chain(source).to_string());
+    let detail =
+        error.source().map_or_else(|| error.to_string(), |source| Chain(source).to_string());
     failure(FailureReason::Protocol, format!("{doing}: {detail}"))
 }
 
 /// A text of the target, cut to a length that may be kept and shown, on one line.
 pub(super) fn quote(text: &str) -> String {
-    let mut quoted: String = text
-        .chars()
-        .take(MAX_QUOTE_CHARS)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let mut quoted: String =
+        text.chars().take(MAX_QUOTE_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(MAX_QUOTE_CHARS).is_some() {
         quoted.push('…');
     }

@@ -156,15 +156,11 @@ fn request(ask: Ask, target: &Target, http2: bool) -> Attempt<Request<Full<Bytes
     Ok(request)
 }
 
-async fn open(
-    connection: Connection,
-    http2: bool,
-) -> Attempt<(Sender, AbortOnDropHandle<()>)> {
+async fn open(connection: Connection, http2: bool) -> Attempt<(Sender, AbortOnDropHandle<()>)> {
     let io = TokioIo::new(connection);
     let broken = |error: hyper::Error| of_hyper(&error, "opening the connection");
     if http2 {
-        let (sender, driver) =
-            http2::handshake(TokioExecutor::new(), io).await.map_err(broken)?;
+        let (sender, driver) = http2::handshake(TokioExecutor::new(), io).await.map_err(broken)?;
         // Whatever ends the connection also ends the exchange, with the same error.
         let driver = tokio::spawn(async move { drop(driver.await) });
         return Ok((Sender::Http2(sender), AbortOnDropHandle::new(driver)));

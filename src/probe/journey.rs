@@ -155,8 +155,12 @@ impl Traveller<'_> {
             let ended = stream.inbox.until(deadline, |state| state.end.clone()).await;
             let found = match &ended {
                 Ok(end) if end.code == Some(wanted) => Ok(()),
-                Ok(end) => Err(failure(FailureReason::Check, format!("expected close code {wanted}, but {}", end.words))),
-                Err(_) => Err(deadline.failure(format_args!("waiting for close code {wanted} of {}", stream.target))),
+                Ok(end) => Err(failure(
+                    FailureReason::Check,
+                    format!("expected close code {wanted}, but {}", end.words),
+                )),
+                Err(_) => Err(deadline
+                    .failure(format_args!("waiting for close code {wanted} of {}", stream.target))),
             };
             if let Some(step) = steps.iter_mut().find(|step| step.name == stream.step) {
                 if let Ok(end) = &ended {
@@ -229,11 +233,17 @@ fn capture(step: &Step, body: &Bytes, variables: &mut Variables) -> Attempt<()> 
         return Ok(());
     }
     let json: serde_json::Value = serde_json::from_slice(body).map_err(|error| {
-        failure(FailureReason::Check, format!("nothing can be captured from what is not JSON: {error}"))
+        failure(
+            FailureReason::Check,
+            format!("nothing can be captured from what is not JSON: {error}"),
+        )
     })?;
     for (name, pointer) in &step.capture {
         let value = json.pointer(pointer).ok_or_else(|| {
-            failure(FailureReason::Check, format!("there is nothing at {pointer} to capture as {name}"))
+            failure(
+                FailureReason::Check,
+                format!("there is nothing at {pointer} to capture as {name}"),
+            )
         })?;
         variables.capture(&step.name, name, value.clone());
     }

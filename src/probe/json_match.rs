@@ -99,8 +99,11 @@ mod tests {
         check(json!({"a": [1, 2]}), json!({"a": [1, 3]}), "json.a.1 is 3, not 2");
         check(json!([1]), json!([1, 2]), "json is [1,2], not [1]");
         check(json!({"a": null}), json!({}), "json.a is absent, expected null");
-        check(json!(9_007_199_254_740_993_i64), json!(9_007_199_254_740_992_i64),
-            "json is 9007199254740992, not 9007199254740993");
+        check(
+            json!(9_007_199_254_740_993_i64),
+            json!(9_007_199_254_740_992_i64),
+            "json is 9007199254740992, not 9007199254740993",
+        );
         check(json!("1"), json!(1), "json is 1, not \"1\"");
     }
 

@@ -124,9 +124,7 @@ mod tests {
     #[test]
     fn marks_stay() {
         let mark = Mark { run: RunId([0xab; 16]), span: [1; 8], probe: "über chat".to_owned() };
-        let plain = |name: &str, text: &str| {
-            (name.to_owned(), HeaderText::Plain(text.to_owned()))
-        };
+        let plain = |name: &str, text: &str| (name.to_owned(), HeaderText::Plain(text.to_owned()));
         let wanted = [
             plain("Traceparent", "00-0-0-00"),
             plain("baggage", "tenant=7"),

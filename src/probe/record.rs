@@ -22,7 +22,12 @@ pub(super) struct StepRecord {
 
 impl StepRecord {
     /// Begins a step now.
-    pub(super) fn begin(clock: &Clock, run_started: MonoNanos, name: &str, span_id: [u8; 8]) -> Self {
+    pub(super) fn begin(
+        clock: &Clock,
+        run_started: MonoNanos,
+        name: &str,
+        span_id: [u8; 8],
+    ) -> Self {
         let started = clock.monotonic();
         let result = StepResult {
             name: name.to_owned(),

@@ -61,10 +61,12 @@ pub async fn run_once(spec: &ProbeSpec, slot: SlotStart, context: &Context) -> P
     };
     let duration_ns = nanos(ended.since(started));
     let latency_ns = match outcome {
-        Outcome::Success => Some(journey.message_latency_ns.unwrap_or_else(|| match spec.steps.as_slice() {
-            [_] => journey.steps.first().map_or(duration_ns, |step| step.duration_ns),
-            _ => duration_ns,
-        })),
+        Outcome::Success => {
+            Some(journey.message_latency_ns.unwrap_or_else(|| match spec.steps.as_slice() {
+                [_] => journey.steps.first().map_or(duration_ns, |step| step.duration_ns),
+                _ => duration_ns,
+            }))
+        }
         // A late message has a value, and it is worth knowing.
         _ => journey.message_latency_ns,
     };

@@ -30,7 +30,10 @@ impl Slots {
         match &spec.cadence {
             Cadence::Every(interval) => {
                 let interval_ns = nanos(*interval).max(1);
-                Some(Self::Every { interval_ns, offset_ns: xxh3_64(spec.name.as_bytes()) % interval_ns })
+                Some(Self::Every {
+                    interval_ns,
+                    offset_ns: xxh3_64(spec.name.as_bytes()) % interval_ns,
+                })
             }
             Cadence::Cron { expression, zone } => {
                 parse_cron(expression, *zone).ok().map(|cron| Self::Cron(Box::new(cron)))

@@ -188,7 +188,9 @@ impl Shared {
                 self.context.telemetry.clock_jumps_total.inc();
                 tracing::warn!(seconds = jump.nanos as f64 / 1e9, "the clock jumped");
                 if jump.nanos < 0 {
-                    plan.entries.values_mut().for_each(|entry| entry.next = entry.slots.next_after(now));
+                    plan.entries
+                        .values_mut()
+                        .for_each(|entry| entry.next = entry.slots.next_after(now));
                 }
             }
             plan.entries.values_mut().for_each(|entry| self.release_due(entry, now));
@@ -208,13 +210,21 @@ impl Shared {
             if overtaken || now.since(slot) > entry.patience() {
                 missed += 1;
                 if missed <= MAX_MISSED_REPORTED {
-                    self.report(unrun(&entry.spec, slot, Outcome::Missed, "the daemon did not run"));
+                    self.report(unrun(
+                        &entry.spec,
+                        slot,
+                        Outcome::Missed,
+                        "the daemon did not run",
+                    ));
                 }
             } else if !entry.spec.overlap && entry.running.load(Ordering::Acquire) > 0 {
                 let words = "the run before was still going";
                 self.report(unrun(&entry.spec, slot, Outcome::Overlapped, words));
             } else {
-                self.release(entry, SlotStart { intended: slot, lateness_ns: nanos(now.since(slot)) });
+                self.release(
+                    entry,
+                    SlotStart { intended: slot, lateness_ns: nanos(now.since(slot)) },
+                );
             }
             if missed > MAX_MISSED_REPORTED {
                 // A long sleep holds more slots than anybody wants to read of.
@@ -228,9 +238,15 @@ impl Shared {
 
     fn release(&self, entry: &Entry, slot: SlotStart) {
         let full = self.active.load(Ordering::Acquire) >= MAX_CONCURRENT_RUNS;
-        let release = Release { spec: Arc::clone(&entry.spec), slot, running: Arc::clone(&entry.running) };
+        let release =
+            Release { spec: Arc::clone(&entry.spec), slot, running: Arc::clone(&entry.running) };
         if full || self.runs.try_send(release).is_err() {
-            self.report(unrun(&entry.spec, slot.intended, Outcome::Missed, "too many runs at once"));
+            self.report(unrun(
+                &entry.spec,
+                slot.intended,
+                Outcome::Missed,
+                "too many runs at once",
+            ));
         }
     }
 
@@ -245,7 +261,9 @@ impl Entry {
     /// How late a slot may start before it is missed.
     fn patience(&self) -> Duration {
         match &self.slots {
-            Slots::Every { interval_ns, .. } => Duration::from_nanos(*interval_ns).max(LATEST_START),
+            Slots::Every { interval_ns, .. } => {
+                Duration::from_nanos(*interval_ns).max(LATEST_START)
+            }
             Slots::Cron(_) => Duration::from_secs(60),
         }
     }
@@ -274,7 +292,11 @@ async fn run_released(
             // What passed since the timer released it is lateness too.
             let lateness = shared.context.clock.wall().since(slot.intended);
             let slot = SlotStart { lateness_ns: nanos(lateness).max(slot.lateness_ns), ..slot };
-            shared.context.telemetry.probe_start_lateness_seconds.observe(slot.lateness_ns as f64 / 1e9);
+            shared
+                .context
+                .telemetry
+                .probe_start_lateness_seconds
+                .observe(slot.lateness_ns as f64 / 1e9);
             let run = run_once(&spec, slot, &shared.context).await;
             let _ = running.fetch_sub(1, Ordering::AcqRel);
             let _ = shared.active.fetch_sub(1, Ordering::AcqRel);

@@ -94,9 +94,9 @@ pub(super) async fn first_event(
         Some(gap) => with.deadline.no_later_than(stream.opened.plus(gap)),
         None => with.deadline.clone(),
     };
-    let first = stream.inbox.until(&limit, |state| {
-        state.first.map(Ok).or_else(|| state.end.clone().map(Err))
-    });
+    let first = stream
+        .inbox
+        .until(&limit, |state| state.first.map(Ok).or_else(|| state.end.clone().map(Err)));
     let first = first.await;
     if let Ok(Ok(arrived)) = first {
         record.phase(Phase::FirstEvent, stream.opened, arrived);
@@ -127,7 +127,8 @@ fn judge(answer: &Answer, record: &mut StepRecord) -> Attempt<()> {
     let media_type = found.split(';').next().unwrap_or_default().trim();
     let status = check::status(&[OK], answer.head.status.as_u16());
     let is_stream = media_type.eq_ignore_ascii_case(MEDIA_TYPE);
-    let content = Check::new(format!("content-type is {MEDIA_TYPE}"), is_stream, || found.to_owned());
+    let content =
+        Check::new(format!("content-type is {MEDIA_TYPE}"), is_stream, || found.to_owned());
     let wrong = status
         .complaint()
         .map(|complaint| failure(FailureReason::Status, complaint))
@@ -177,14 +178,23 @@ fn of_sse(error: &sse_stream::Error) -> Failure {
     };
     match chunk {
         Some(ChunkError::Http(error)) => of_hyper(error, doing),
-        Some(ChunkError::TooLong) => failure(FailureReason::Protocol, ChunkError::TooLong.to_string()),
-        None => failure(FailureReason::Protocol, format!("{doing}: {}", quote(&Chain(error).to_string()))),
+        Some(ChunkError::TooLong) => {
+            failure(FailureReason::Protocol, ChunkError::TooLong.to_string())
+        }
+        None => failure(
+            FailureReason::Protocol,
+            format!("{doing}: {}", quote(&Chain(error).to_string())),
+        ),
     }
 }
 
 impl Arrival {
     /// Stamps a chunk, and refuses it when the event in the making becomes too long.
-    fn admit(&self, chunk: Result<Bytes, hyper::Error>, stamps: &Stamps) -> Result<Bytes, ChunkError> {
+    fn admit(
+        &self,
+        chunk: Result<Bytes, hyper::Error>,
+        stamps: &Stamps,
+    ) -> Result<Bytes, ChunkError> {
         let chunk = chunk.map_err(ChunkError::Http)?;
         self.at.store(stamps.last_read().0, Ordering::Relaxed);
         let pending = self.pending.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len();

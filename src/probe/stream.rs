@@ -151,10 +151,8 @@ impl State {
         from: &mut u64,
         mut matches: impl FnMut(&Received) -> bool,
     ) -> Option<Received> {
-        let found = self
-            .messages
-            .iter()
-            .position(|(number, message)| *number >= *from && matches(message));
+        let found =
+            self.messages.iter().position(|(number, message)| *number >= *from && matches(message));
         let taken = found.and_then(|at| self.messages.remove(at));
         *from = taken.as_ref().map_or(self.arrived, |(number, _)| number + 1);
         let (_, message) = taken?;

@@ -134,8 +134,9 @@ mod tests {
     /// Guarantees that reports show neither credentials nor query, and requests carry the query.
     #[test]
     fn secrets_of_a_url_are_not_shown() {
-        let target = Target::parse("https://me:p%40s%3Ds@[::1]:8443/a?token=1#x", ["http", "https"])
-            .expect("usable");
+        let target =
+            Target::parse("https://me:p%40s%3Ds@[::1]:8443/a?token=1#x", ["http", "https"])
+                .expect("usable");
         assert_eq!(target.display(), "https://[::1]:8443/a");
         assert_eq!(target.host, "::1");
         assert_eq!(target.request_url(), "https://[::1]:8443/a?token=1");

@@ -255,7 +255,7 @@ mod tests {
         check("$${id}", Some("${id}"));
         check("$$${id}", Some("$42"));
         check("${nobody}", None);
-        check("${id", None);
+        check("${idle", None);
     }
 
     /// Guarantees that a captured number stays a number where it stands alone.
@@ -273,11 +273,19 @@ mod tests {
             action: Action::Send { on: "bob".to_owned(), send: text.to_owned() },
             capture: capture.iter().map(|&n| (n.to_owned(), "/x".to_owned())).collect(),
         };
-        let mut spec = super::super::tests::spec(vec![
-            send("1", "${token} ${run.id}", &[]),
-            send("login", "", &["token"]),
-            send("3", "${token} ${login.token} ${open", &[]),
-        ]);
+        let mut spec = ProbeSpec {
+            name: "x".to_owned(),
+            cadence: super::super::spec::Cadence::Every(std::time::Duration::from_secs(1)),
+            timeout: std::time::Duration::from_secs(1),
+            overlap: false,
+            labels: crate::model::labels::Labels::default(),
+            cleanup: Vec::new(),
+            steps: vec![
+                send("1", "${token} ${run.id}", &[]),
+                send("login", "", &["token"]),
+                send("3", "${token} ${login.token} ${open", &[]),
+            ],
+        };
         spec.cleanup = vec![send("bye", "${token} ${room}", &[])];
         let expected = [("1", "token"), ("3", "open"), ("bye", "room")];
         let expected = expected.map(|(step, name)| (step.to_owned(), name.to_owned()));

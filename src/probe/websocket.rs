@@ -163,8 +163,9 @@ fn request(step: &WebSocketStep, target: &Target, with: StepContext<'_>) -> Atte
 }
 
 fn set(headers: &mut HeaderMap, name: ::http::HeaderName, text: &str) -> Attempt<()> {
-    let value = HeaderValue::from_str(text)
-        .map_err(|_| failure(FailureReason::Local, format!("`{}` is no header value", quote(text))))?;
+    let value = HeaderValue::from_str(text).map_err(|_| {
+        failure(FailureReason::Local, format!("`{}` is no header value", quote(text)))
+    })?;
     drop(headers.insert(name, value));
     Ok(())
 }
@@ -185,7 +186,11 @@ fn refused(error: &Error, doing: &str, record: &mut StepRecord) -> Failure {
     of_websocket(error, doing)
 }
 
-fn wrong_status(response: &Response<Option<Vec<u8>>>, doing: &str, record: &mut StepRecord) -> Failure {
+fn wrong_status(
+    response: &Response<Option<Vec<u8>>>,
+    doing: &str,
+    record: &mut StepRecord,
+) -> Failure {
     let status = response.status().as_u16();
     record.status(status);
     record.check("status is 101".to_owned(), Err(status.to_string()));

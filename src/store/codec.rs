@@ -37,7 +37,8 @@ pub fn save(store: &Store, state: &mut CheckpointState) {
             at_unix_nano: at.0,
         })
         .collect();
-    state.phones = store.evidence.phones.iter().map(|(id, phone)| phone_message(*id, phone)).collect();
+    state.phones =
+        store.evidence.phones.iter().map(|(id, phone)| phone_message(*id, phone)).collect();
 }
 
 /// Reads them back.
@@ -76,7 +77,8 @@ pub fn load(state: &CheckpointState) -> Store {
 /// Labels as pairs.
 #[must_use]
 pub fn pairs(labels: &Labels) -> Vec<Pair> {
-    let pair = |(name, value): (&str, &str)| Pair { name: name.to_owned(), value: value.to_owned() };
+    let pair =
+        |(name, value): (&str, &str)| Pair { name: name.to_owned(), value: value.to_owned() };
     labels.iter().map(pair).collect()
 }
 
@@ -186,7 +188,8 @@ fn series(message: &SeriesMessage) -> Option<LiveSeries> {
 fn indicator_message((id, counts): (IndicatorId, &IndicatorCounts)) -> IndicatorMessage {
     let state = counts.state();
     let chunks = |chunks: Vec<(u32, Box<[u8]>)>| {
-        let chunk = |(number, packed): (u32, Box<[u8]>)| ChunkMessage { number, packed: packed.into() };
+        let chunk =
+            |(number, packed): (u32, Box<[u8]>)| ChunkMessage { number, packed: packed.into() };
         chunks.into_iter().map(chunk).collect()
     };
     IndicatorMessage {
@@ -261,15 +264,18 @@ fn phone_message(id: IndicatorId, phone: &PhoneEvidence) -> PhoneMessage {
 fn phone(message: &PhoneMessage) -> PhoneEvidence {
     let mut phone = PhoneEvidence::default();
     for span in &message.worst {
-        phone.add_span(Slot(span.slot), SpanEvidence {
-            trace_id: span.trace_id.clone(),
-            span_id: span.span_id.clone(),
-            name: span.name.clone(),
-            at: UnixNanos(span.at_unix_nano),
-            duration_ns: span.duration_ns,
-            failed: span.failed,
-            attributes: labels(&span.attributes),
-        });
+        phone.add_span(
+            Slot(span.slot),
+            SpanEvidence {
+                trace_id: span.trace_id.clone(),
+                span_id: span.span_id.clone(),
+                name: span.name.clone(),
+                at: UnixNanos(span.at_unix_nano),
+                duration_ns: span.duration_ns,
+                failed: span.failed,
+                attributes: labels(&span.attributes),
+            },
+        );
     }
     for combination in &message.combinations {
         let values = &combination.values;

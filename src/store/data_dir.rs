@@ -45,7 +45,9 @@ pub enum DataDirError {
         source: io::Error,
     },
     /// Written by a newer version.
-    #[error("{path} has format version {found}, this build reads up to {VERSION}: upgrade radiosonde")]
+    #[error(
+        "{path} has format version {found}, this build reads up to {VERSION}: upgrade radiosonde"
+    )]
     Newer {
         /// Which file.
         path: PathBuf,
@@ -97,8 +99,11 @@ impl DataDir {
             return Ok(key);
         }
         key = rand::random();
-        write_durably(&path, &key)
-            .map_err(|source| DataDirError::Io { doing: "writing", path, source })?;
+        write_durably(&path, &key).map_err(|source| DataDirError::Io {
+            doing: "writing",
+            path,
+            source,
+        })?;
         Ok(key)
     }
 
@@ -153,6 +158,14 @@ impl DataDir {
     }
 }
 
+/// Removes a data folder that nobody holds any more, with all that is in it.
+///
+/// # Errors
+/// When the operating system refuses.
+pub fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_dir_all(path)
+}
+
 fn decode(bytes: &[u8]) -> Result<CheckpointState, &'static str> {
     let (header, packed) = bytes.split_at_checked(HEADER).ok_or("it is too short")?;
     let (magic, rest) = header.split_at_checked(4).ok_or("it is too short")?;
@@ -192,7 +205,8 @@ mod tests {
         let data = DataDir::open(dir.path()).unwrap();
         assert!(matches!(DataDir::open(dir.path()), Err(DataDirError::Locked(_))));
         assert_eq!(data.read_checkpoint().unwrap(), None);
-        let state = |epoch| CheckpointState { version: VERSION, epoch, ..CheckpointState::default() };
+        let state =
+            |epoch| CheckpointState { version: VERSION, epoch, ..CheckpointState::default() };
         for epoch in 1..=3 {
             let _ = data.write_checkpoint(&state(epoch)).unwrap();
         }

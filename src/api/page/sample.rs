@@ -723,6 +723,11 @@ pub(super) fn incident_view() -> IncidentView {
         now: NOW,
         version: "0.1.0".to_owned(),
         incident: Incident {
+            key: crate::model::alert::AlertKey {
+                name: "send-message-on-phones".to_owned(),
+                severity: Severity::Page,
+            },
+            notified: Vec::new(),
             id: "018f2a6c-91d3".to_owned(),
             state: AlertState::Firing,
             started_at: NOW.minus(MINUTE * 40),

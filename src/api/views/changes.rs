@@ -6,8 +6,8 @@ use crate::alert::book::Change;
 use crate::api::page::view::{ChangeKind, ChangeView, ChangesPage};
 use crate::base::clock::UnixNanos;
 use crate::model::alert::{AlertState, Cause, Silence};
-use crate::store::late::LateKey;
 use crate::model::slot::GoodTotal;
+use crate::store::late::LateKey;
 use std::cmp::Reverse;
 
 /// Changes that the page of changes shows.

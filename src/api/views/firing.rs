@@ -1,6 +1,6 @@
 //! Alerts that fire or are frozen.
 
-use super::{budget, explained, slo_named, slo_of};
+use super::{budget, explained, owner, runbook, slo_named};
 use crate::alert::Core;
 use crate::alert::budget::{PairStatus, SloStatus};
 use crate::api::page::view::{Exhaustion, FiringView, SilencedView};
@@ -25,13 +25,13 @@ pub(super) fn all(core: &Core, now: UnixNanos) -> Vec<FiringView> {
 }
 
 fn view(core: &Core, incident: &Incident, now: UnixNanos) -> FiringView {
-    let slo = slo_of(core, &incident.labels);
     // Figures and explanation belong to alerts of budgets, not to those about missing data.
     let status = slo_named(core, &incident.key.name).and_then(|slo| budget::status(core, slo, now));
     let pair = status.as_ref().and_then(|status| pair_of(incident, status));
-    let explanation = status.as_ref().zip(pair).and_then(|(status, pair)| {
-        explained::explanation(core, &status.slo, pair.pair.long, now)
-    });
+    let explanation = status
+        .as_ref()
+        .zip(pair)
+        .and_then(|(status, pair)| explained::explanation(core, &status.slo, pair.pair.long, now));
     let silence = core.book.silenced_by(&incident.labels, now);
     let (told, not_told) = told(core, incident);
     FiringView {
@@ -42,8 +42,8 @@ fn view(core: &Core, incident: &Incident, now: UnixNanos) -> FiringView {
         state: incident.state,
         summary: incident.annotations.get("summary").unwrap_or(&incident.key.name).to_owned(),
         since: incident.started_at,
-        owner: slo.and_then(|slo| slo.owner.clone()),
-        runbook: slo.and_then(|slo| slo.runbook.clone()),
+        owner: owner(core, incident),
+        runbook: runbook(core, incident),
         affected: explanation.as_ref().map(explained::affected),
         explanation: explanation.iter().map(explained::factor).collect(),
         budget_left: status.as_ref().and_then(budget::left),

@@ -17,12 +17,7 @@ const PROBES_STALE_AFTER: Duration = Duration::from_secs(60);
 
 /// `/`. Every scheduled probe has its card, also before its first run.
 #[must_use]
-pub fn home(
-    core: &Core,
-    history: &dyn History,
-    around: &Surroundings,
-    now: UnixNanos,
-) -> PageView {
+pub fn home(core: &Core, history: &dyn History, around: &Surroundings, now: UnixNanos) -> PageView {
     let reader = Reader { core, history };
     let cards = around.schedules.iter();
     PageView {

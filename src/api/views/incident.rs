@@ -1,6 +1,6 @@
 //! An incident's page: what happened to it, and who was told.
 
-use super::{Surroundings, budget, changes, explained, slo_named, slo_of};
+use super::{Surroundings, budget, changes, explained, owner, runbook, slo_named};
 use crate::alert::Core;
 use crate::alert::outbox::DeliveryLine;
 use crate::api::page::view::{
@@ -19,7 +19,6 @@ pub fn incident(
     now: UnixNanos,
 ) -> Option<IncidentView> {
     let incident = core.book.incident(id)?;
-    let slo = slo_of(core, &incident.labels);
     Some(IncidentView {
         now,
         version: around.version.clone(),
@@ -27,8 +26,8 @@ pub fn incident(
         name: incident.key.name.clone(),
         is_slo: slo_named(core, &incident.key.name).is_some(),
         severity: incident.key.severity,
-        owner: slo.and_then(|slo| slo.owner.clone()),
-        runbook: slo.and_then(|slo| slo.runbook.clone()),
+        owner: owner(core, incident),
+        runbook: runbook(core, incident),
         summary: incident.annotations.get("summary").unwrap_or(&incident.key.name).to_owned(),
         factors: factors(core, incident, now),
         timeline: timeline(core, incident, now),

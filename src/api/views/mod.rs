@@ -28,6 +28,7 @@ pub use slo::slo;
 use super::page::view;
 use crate::alert::Core;
 use crate::base::clock::UnixNanos;
+use crate::model::alert::Incident;
 use crate::model::objective::Slo;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,7 +65,19 @@ fn slo_named<'a>(core: &'a Core, name: &str) -> Option<&'a Arc<Slo>> {
     core.policy.slos.iter().find(|slo| slo.name == name)
 }
 
-/// The SLO that an alert's labels speak of: its own, or the one whose data is missing.
-fn slo_of<'a>(core: &'a Core, labels: &crate::model::labels::Labels) -> Option<&'a Arc<Slo>> {
-    slo_named(core, labels.get("slo")?)
+/// The SLO that an incident speaks of: its own, or the one whose data is missing.
+fn slo_of<'a>(core: &'a Core, incident: &Incident) -> Option<&'a Arc<Slo>> {
+    slo_named(core, incident.labels.get("slo")?)
+}
+
+/// Who answers for an incident, also when its SLO is gone.
+fn owner(core: &Core, incident: &Incident) -> Option<String> {
+    let in_force = slo_of(core, incident).and_then(|slo| slo.owner.clone());
+    in_force.or_else(|| incident.labels.get("owner").map(str::to_owned))
+}
+
+/// Where to read what to do about an incident, also when its SLO is gone.
+fn runbook(core: &Core, incident: &Incident) -> Option<String> {
+    let in_force = slo_of(core, incident).and_then(|slo| slo.runbook.clone());
+    in_force.or_else(|| incident.annotations.get("runbook_url").map(str::to_owned))
 }

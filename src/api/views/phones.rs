@@ -83,7 +83,12 @@ fn matrix(sums: &[(&Combination, GoodTotal)], row: usize, column: usize) -> Matr
 }
 
 fn value(combination: &Combination, at: usize) -> &str {
-    combination.0.get(at).map(|value| &**value).filter(|value| !value.is_empty()).unwrap_or(NO_VALUE)
+    combination
+        .0
+        .get(at)
+        .map(|value| &**value)
+        .filter(|value| !value.is_empty())
+        .unwrap_or(NO_VALUE)
 }
 
 /// The values with the most events, at most [`MAX_VALUES`], by name.

@@ -96,13 +96,12 @@ fn row(incident: &Incident) -> IncidentRow {
 
 fn late(core: &Core, id: IndicatorId) -> Vec<LateRow> {
     let lines = core.store.late.iter().rev().filter(|(key, _)| key.indicator == id);
-    let row = |(key, counts): (&crate::store::late::LateKey, &crate::model::slot::GoodTotal)| {
-        LateRow {
+    let row =
+        |(key, counts): (&crate::store::late::LateKey, &crate::model::slot::GoodTotal)| LateRow {
             at: key.received_hour.start(),
             oldest: key.event_hour.start(),
             total: counts.total,
             bad: counts.bad,
-        }
-    };
+        };
     lines.take(MAX_ROWS).map(row).collect()
 }

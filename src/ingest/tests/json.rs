@@ -37,7 +37,7 @@ fn valid_spans_in_any_dress() {
     let _ = check_span(&format!(r#"{ID},{TIMES},"parentSpanId":"","unknown":{{"a":[1]}}"#), (1, 0));
     let _ = check_span(&format!(r#"{ID},{TIMES},"parentSpanId":null,"links":null"#), (1, 0));
     let span =
-        check_span(&format!(r#"{ID},{TIMES},"dropped_links_count":3,"name":"a"#) + "\"", (1, 0));
+        check_span(&(format!(r#"{ID},{TIMES},"dropped_links_count":3,"name":"a"#) + "\""), (1, 0));
     assert_eq!(span.dropped_links_count, 0);
     let span = check_span(&format!(r#"{ID},{TIMES},"kind":"SPAN_KIND_CLIENT""#), (1, 0));
     assert_eq!(span.kind, 3);

@@ -9,6 +9,7 @@ mod retention;
 use super::faulty::FaultyFiles;
 use super::*;
 use futures::future::join_all;
+use std::thread;
 
 /// Enough for every record of a test, so that nobody needs to fold.
 const SINK_RECORDS: usize = 10_000;

@@ -82,7 +82,10 @@ async fn a_refusal_is_final() {
         let mut bench = Bench::start(vec![webhook("a", &receiver.url, PATIENT)]);
         let _ = bench.courier.submit(fresh(&bench, "a", "one", 1));
         let outcome = bench.outcome().await;
-        let DeliveryResult::Refused { error } = outcome.result else { panic!("{outcome:?}") };
+        let error = match outcome.result {
+            DeliveryResult::Refused { error } => error,
+            other => format!("not refused: {other:?}"),
+        };
         assert!(error.starts_with(&receiver.url) && error.contains(expected), "{error}");
         assert_eq!((outcome.attempts, receiver.seen().len()), (1, 1));
     };

@@ -35,8 +35,9 @@ pub(super) fn values_add_up(engine: &impl Engine) {
     first.record(80_000_000);
     let mut both = first.clone();
     both.merge(&first);
-    let explicit = |n| {
-        SlotValue::Explicit(ExplicitHistogram { bounds: vec![0.1], counts: vec![n, 0], sum: 5 })
+    let explicit = |n: u64| {
+        let (bounds, counts, sum) = (vec![0.1], vec![n, 0], i128::from(n) * 5);
+        SlotValue::Explicit(ExplicitHistogram { bounds, counts, sum })
     };
     let values = |n: u64, gauge: f64| {
         vec![
@@ -54,14 +55,13 @@ pub(super) fn values_add_up(engine: &impl Engine) {
     write(1, &[block(values(1, 1.0))]);
     write(2, &[block(values(2, 2.0))]);
     let slots = history.read(Tier::TenSeconds, SERIES, BASE, BASE.plus(90)).expect("read");
-    let SlotValue::Explicit(sum) = &slots[3].1 else { panic!("{slots:?}") };
-    assert_eq!((&sum.counts, sum.sum), (&vec![3, 0], 10));
     assert_eq!(
-        slots[..3],
+        slots,
         [
             (BASE, SlotValue::Counter(3)),
             (BASE.plus(1), SlotValue::Gauge(2.0)),
             (BASE.plus(2), SlotValue::Histogram(both)),
+            (BASE.plus(3), explicit(3)),
         ]
     );
     // Twice within an epoch: in one call, and in another.
@@ -276,7 +276,7 @@ pub(super) fn history_is_the_sum_of_its_writes<E: Engine>(fresh: impl Fn() -> E,
         for (tier, series) in Tier::ALL.into_iter().flat_map(|tier| [0, 1, 2].map(|id| (tier, id))) {
             let all = history.read(tier, SeriesId(series), Slot(0), Slot(u32::MAX)).expect("read");
             for (slot, value) in all {
-                let SlotValue::Counter(value) = value else { panic!("{value:?}") };
+                let SlotValue::Counter(value) = value else { continue };
                 let _new = found.insert((tier, series, slot.0 - BASE.0), value);
             }
         }

@@ -33,6 +33,7 @@ pub(super) struct Database {
 }
 
 /// What a key held before it was written, so that the write can be taken back.
+#[derive(Clone)]
 pub(super) struct Before {
     pub(super) key: Key,
     value: Option<sled::IVec>,
@@ -80,11 +81,16 @@ impl Database {
         self.update_mark(|mark| mark.begun = mark.begun.max(epoch))
     }
 
-    /// Adds a piece to what its epoch already has of that block. Durable after [`Self::commit`].
-    pub(super) fn add(&self, piece: Piece<'_>, epoch: u64) -> Result<Before, BlockFailure> {
+    /// What an epoch already has of the block in which a piece lies.
+    pub(super) fn before(&self, piece: Piece<'_>, epoch: u64) -> Result<Before, EngineFailure> {
         let key = Key { series: piece.series, start: piece.start, epoch };
         let value = guarded(|| self.blocks.get(key.to_bytes()))?;
-        let bytes = match &value {
+        Ok(Before { key, value })
+    }
+
+    /// Adds a piece to what was there before. Durable after [`Self::commit`].
+    pub(super) fn add(&self, piece: Piece<'_>, before: Before) -> Result<(), BlockFailure> {
+        let bytes = match &before.value {
             None if piece.slots.is_sorted_by(|a, b| a.0 < b.0) => {
                 block::encode(piece.start, piece.slots)
             }
@@ -97,8 +103,8 @@ impl Database {
                 block::encode(piece.start, &merged.into_slots())
             }
         };
-        let _known = guarded(|| self.blocks.insert(key.to_bytes(), bytes))?;
-        Ok(Before { key, value })
+        let _known = guarded(|| self.blocks.insert(before.key.to_bytes(), bytes))?;
+        Ok(())
     }
 
     /// Puts back what a key held.

@@ -11,9 +11,9 @@
 //! ```
 //!
 //! [`block`] is what a value holds, `window` how directories and keys are named, `database` one
-//! window while it is open, `shelf` which windows there are and which of them are open, and
-//! [`SledHistory`] and [`MemoryHistory`] are the engines. A further engine is one more file that
-//! implements the trait and passes `conformance`.
+//! window while it is open, `shelf` which windows there are and which of them are open, `retention`
+//! which of them go, and [`SledHistory`] and [`MemoryHistory`] are the engines. A further engine is
+//! one more file that implements the trait and passes `conformance`.
 //!
 //! What this folder promises:
 //! - A write that returned is on disk: sled's own flush leaves the file's length and its blobs to
@@ -22,6 +22,10 @@
 //! - A window that is damaged costs that window alone. sled may answer damage with an error or a
 //!   panic; both are caught, and what came back with less than it had confirmed counts as damage.
 //! - All calls block; callers on a runtime use its blocking threads.
+//!
+//! And what it does not: damage in the middle of a log whose end is whole may go unnoticed, because
+//! sled passes over it; what it held then reads as a gap. And sled waits without a bound for its own
+//! I/O threads, so callers that must not hang wait for their blocking call with a deadline.
 //!
 //! Neighbours: the live head writes whole blocks here at each checkpoint, and the checkpoint says
 //! which epochs count. Reads see blocks as soon as they are written.
@@ -33,6 +37,7 @@ mod files;
 mod mark;
 mod memory;
 mod pieces;
+mod retention;
 mod shelf;
 mod sled_history;
 mod window;

@@ -244,7 +244,11 @@ impl Drop for Shelf {
 /// cannot, although all that counts was synced before.
 fn retire(database: Arc<Database>) {
     let path = database.path().to_path_buf();
-    if let Err(failure) = guarded(|| Ok(drop(database))) {
+    let closed = guarded(|| {
+        drop(database);
+        Ok(())
+    });
+    if let Err(failure) = closed {
         tracing::warn!(
             window = %path.display(), reason = %Chain(&failure),
             "a window of history did not close cleanly",

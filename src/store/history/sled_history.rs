@@ -8,7 +8,6 @@ use super::pieces::{Merged, Piece, pieces};
 use super::shelf::Shelf;
 use super::window::WindowId;
 use super::{Config, OpenReport, SetAside, block, block_slots};
-use crate::base::clock::UnixNanos;
 use crate::base::error::Chain;
 use crate::model::series::{Block, History, HistoryError, SeriesId, SlotValue, Tier};
 use crate::model::slot::Slot;
@@ -27,16 +26,16 @@ const CHECKED_AT_OPEN: usize = 3;
 
 /// History on sled, one database a retention window.
 pub struct SledHistory {
-    config: Config,
+    pub(super) config: Config,
     pub(super) shelf: Shelf,
     /// Held for as long as we live; the file's own lock goes with it.
     _lock: File,
     /// What a failed write has left and could not take back yet. Also lets one writer in at a time.
     unfinished: Mutex<Vec<(WindowId, Before)>>,
     /// What ended before is gone, and is not written again.
-    horizons: Mutex<BTreeMap<Tier, Slot>>,
-    counters: Counters,
-    disk_bytes: IntGauge,
+    pub(super) horizons: Mutex<BTreeMap<Tier, Slot>>,
+    pub(super) counters: Counters,
+    pub(super) disk_bytes: IntGauge,
 }
 
 /// What went missing, since start.
@@ -53,8 +52,8 @@ pub struct HistoryCounts {
 }
 
 #[derive(Default)]
-struct Counters {
-    windows_dropped: AtomicU64,
+pub(super) struct Counters {
+    pub(super) windows_dropped: AtomicU64,
     blocks_expired: AtomicU64,
     reads_failed: AtomicU64,
 }
@@ -94,18 +93,6 @@ impl SledHistory {
             disk_bytes: telemetry.history_disk_bytes.clone(),
         };
         Ok((history, report))
-    }
-
-    /// Drops what `config.keep` no longer covers at `now`, and then what takes more disk than
-    /// `config.max_disk_bytes`.
-    ///
-    /// # Errors
-    /// When a window cannot be removed.
-    pub fn expire(&self, now: UnixNanos) -> Result<(), HistoryError> {
-        self.config
-            .keep
-            .iter()
-            .try_for_each(|(tier, keep)| self.retain(*tier, Slot::of(now.minus(*keep))))
     }
 
     /// Every window that was set aside since this was opened: those of the report, and those found
@@ -148,7 +135,10 @@ impl SledHistory {
             let write = || -> Result<(), BlockFailure> {
                 database.begin(epoch)?;
                 for piece in pieces {
-                    written.push((id, database.add(piece, epoch)?));
+                    // Noted before it is tried, for a write that fails may have been half done.
+                    let before = database.before(piece, epoch)?;
+                    written.push((id, before.clone()));
+                    database.add(piece, before)?;
                 }
                 Ok(database.commit(epoch)?)
             };
@@ -221,57 +211,6 @@ impl SledHistory {
         }
         Ok(())
     }
-
-    fn horizon(&self, tier: Tier) -> Slot {
-        self.horizons.lock().get(&tier).copied().unwrap_or_default()
-    }
-
-    fn raise_horizon(&self, tier: Tier, horizon: Slot) {
-        let mut horizons = self.horizons.lock();
-        let known = horizons.entry(tier).or_default();
-        *known = horizon.max(*known);
-    }
-
-    fn note_dropped(&self, id: WindowId, bytes: u64, why: &'static str) {
-        let _before = self.counters.windows_dropped.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(window = %id, bytes, why, "a window of history was dropped");
-    }
-
-    /// Drops windows, those set aside first and then the oldest, until the bound in bytes holds.
-    fn stay_within_disk(&self) -> Result<(), HistoryError> {
-        let used = self.disk_bytes();
-        self.disk_bytes.set(i64::try_from(used).unwrap_or(i64::MAX));
-        let Some(mut excess) =
-            self.config.max_disk_bytes.and_then(|max| used.checked_sub(max)).filter(|n| *n > 0)
-        else {
-            return Ok(());
-        };
-        for (id, path) in self.shelf.broken()? {
-            let freed = self.shelf.remove_path(&path)?;
-            self.note_dropped(id, freed, "disk");
-            excess = excess.saturating_sub(freed);
-        }
-        let all = self.shelf.all();
-        let newest = Tier::ALL.map(|tier| all.iter().rfind(|id| id.tier == tier).copied());
-        let mut older: Vec<_> = all.into_iter().filter(|id| !newest.contains(&Some(*id))).collect();
-        older.sort_by_key(|id| id.end());
-        for id in older {
-            if excess == 0 {
-                return Ok(());
-            }
-            self.raise_horizon(id.tier, id.end());
-            let freed = self.shelf.remove(id)?;
-            self.note_dropped(id, freed, "disk");
-            excess = excess.saturating_sub(freed);
-        }
-        if excess > 0 {
-            tracing::warn!(
-                excess_bytes = excess,
-                "the newest windows of history alone exceed the bound"
-            );
-        }
-        Ok(())
-    }
 }
 
 impl History for SledHistory {
@@ -324,18 +263,8 @@ impl History for SledHistory {
     }
 
     fn retain(&self, tier: Tier, horizon: Slot) -> Result<(), HistoryError> {
-        let gone = |id: &WindowId| id.tier == tier && id.end() <= horizon;
-        // No write may make a window again that goes.
-        self.raise_horizon(tier, horizon);
         let _one_writer = self.unfinished.lock();
-        for id in self.shelf.all().into_iter().filter(gone) {
-            let freed = self.shelf.remove(id)?;
-            self.note_dropped(id, freed, "age");
-        }
-        for (id, path) in self.shelf.broken()?.into_iter().filter(|(id, _)| gone(id)) {
-            let freed = self.shelf.remove_path(&path)?;
-            self.note_dropped(id, freed, "age");
-        }
+        self.drop_ended(tier, horizon)?;
         self.stay_within_disk()
     }
 

@@ -15,8 +15,8 @@
 //! ```
 //!
 //! The four groups follow without a count of their own: the kinds tell how many each has. In a
-//! group one column follows another, so that equal things stand side by side; see [`scalars`],
-//! [`histograms`] and [`explicit`] for the columns.
+//! group one column follows another, so that equal things stand side by side; the files `scalars`,
+//! `histograms` and `explicit` say which.
 //!
 //! A new layout gets a new version; a reader refuses versions that it does not know. Bytes of any
 //! kind are answered with slots or with [`Undecodable`], never with a panic, and memory stays in

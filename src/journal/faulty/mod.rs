@@ -6,17 +6,14 @@
 //! ([`FaultyFiles::power_cut`]) as the disk of the next start. Operations that count are those that
 //! change something: create, write, cut, flush, rename, remove.
 
-use super::files::{FileHandle, Files};
-use parking_lot::{Condvar, Mutex, MutexGuard};
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod disk;
 
-/// A disk writes this many bytes or none of them.
-const SECTOR_BYTES: usize = 512;
+use super::files::{FileHandle, Files};
+use disk::{Disk, NameChange, Node};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::Arc;
 
 /// What happens to an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,36 +49,6 @@ struct Shared {
     flushes_resume: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct Disk {
-    nodes: Vec<Node>,
-    /// Names as a process sees them, and as they are on the disk.
-    names: BTreeMap<PathBuf, usize>,
-    durable_names: BTreeMap<PathBuf, usize>,
-    pending: Vec<(PathBuf, NameChange)>,
-    fault: Option<(u64, Fault)>,
-    halted: bool,
-    operations: u64,
-    flushes: u64,
-    capacity: Option<u64>,
-    flushes_are_held: bool,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Node {
-    written: Vec<u8>,
-    durable: Vec<u8>,
-    /// A flush failed: the operating system has dropped the pages and will not write them again.
-    lossy: bool,
-}
-
-#[derive(Clone, Debug)]
-enum NameChange {
-    Link(usize),
-    Unlink,
-    RenameTo(PathBuf),
-}
-
 #[derive(Debug)]
 struct FaultyFile {
     shared: Arc<Shared>,
@@ -100,6 +67,14 @@ impl FaultyFiles {
     /// Lets the `operation`-th operation from the beginning, counted from 1, meet with `fault`.
     pub fn fail_at(&self, operation: u64, fault: Fault) {
         self.0.disk.lock().fault = Some((operation, fault));
+    }
+
+    /// Lets everything work again: the process was killed and the machine lives. What was not flushed
+    /// still is not.
+    pub fn lift_fault(&self) {
+        let mut disk = self.0.disk.lock();
+        disk.fault = None;
+        disk.halted = false;
     }
 
     /// How many operations there were.
@@ -151,30 +126,18 @@ impl FaultyFiles {
     /// The disk as the next start finds it, without faults. This one stays as it is.
     #[must_use]
     pub fn power_cut(&self, survivors: Survivors) -> Self {
-        let disk = self.0.disk.lock();
-        let mut random = StdRng::seed_from_u64(match survivors {
-            Survivors::Some(seed) => seed,
-            Survivors::None | Survivors::All => 0,
-        });
-        let kept_changes = match survivors {
-            Survivors::None => 0,
-            Survivors::All => disk.pending.len(),
-            Survivors::Some(_) => random.random_range(0..=disk.pending.len()),
-        };
-        let mut names = disk.durable_names.clone();
-        for (path, change) in disk.pending.iter().take(kept_changes) {
-            change.apply(path, &mut names);
-        }
-        let nodes = disk.nodes.iter().map(|node| node.after_power_cut(survivors, &mut random));
-        let after =
-            Disk { nodes: nodes.collect(), durable_names: names.clone(), names, ..Disk::default() };
+        let after = self.0.disk.lock().after_power_cut(survivors);
         Self(Arc::new(Shared { disk: Mutex::new(after), flushes_resume: Condvar::new() }))
     }
 
-    fn change_name(&self, path: &Path, change: NameChange) {
+    fn change_known_name(&self, path: &Path, change: NameChange) -> io::Result<()> {
         let mut disk = self.0.disk.lock();
-        change.apply(path, &mut disk.names);
-        disk.pending.push((path.to_owned(), change));
+        disk.begin()?;
+        if !disk.names.contains_key(path) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        disk.change_name(path, change);
+        Ok(())
     }
 }
 
@@ -198,9 +161,8 @@ impl Files for FaultyFiles {
             Some(node) => node.written.clear(),
             None => disk.nodes.push(Node::default()),
         }
-        drop(disk);
         if known.is_none() {
-            self.change_name(path, NameChange::Link(node));
+            disk.change_name(path, NameChange::Link(node));
         }
         Ok(Box::new(FaultyFile { shared: Arc::clone(&self.0), node }))
     }
@@ -211,141 +173,18 @@ impl Files for FaultyFiles {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut disk = self.0.disk.lock();
-        disk.begin()?;
-        let known = disk.names.contains_key(from);
-        drop(disk);
-        if !known {
-            return Err(ErrorKind::NotFound.into());
-        }
-        self.change_name(from, NameChange::RenameTo(to.to_owned()));
-        Ok(())
+        self.change_known_name(from, NameChange::RenameTo(to.to_owned()))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.0.disk.lock();
-        disk.begin()?;
-        let known = disk.names.contains_key(path);
-        drop(disk);
-        if !known {
-            return Err(ErrorKind::NotFound.into());
-        }
-        self.change_name(path, NameChange::Unlink);
-        Ok(())
+        self.change_known_name(path, NameChange::Unlink)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut disk = self.0.disk.lock();
         disk.begin()?;
-        let (here, elsewhere): (Vec<_>, Vec<_>) = std::mem::take(&mut disk.pending)
-            .into_iter()
-            .partition(|(path, _)| path.parent() == Some(dir));
-        disk.pending = elsewhere;
-        for (path, change) in here {
-            change.apply(&path, &mut disk.durable_names);
-        }
+        disk.flush_names(dir);
         Ok(())
-    }
-}
-
-// === impl Disk ===
-
-impl Disk {
-    /// Counts an operation, and fails it when it is to fail.
-    fn begin(&mut self) -> io::Result<()> {
-        self.fault_now().map_or(Ok(()), |fault| Err(fault.error()))
-    }
-
-    fn fault_now(&mut self) -> Option<Fault> {
-        self.operations += 1;
-        let due = self.fault.filter(|(operation, _)| *operation == self.operations);
-        let fault = due.map(|(_, fault)| fault).or(self.halted.then_some(Fault::Halt))?;
-        self.halted |= fault == Fault::Halt;
-        Some(fault)
-    }
-
-    fn used_bytes(&self) -> u64 {
-        let nodes = self.names.values().filter_map(|node| self.nodes.get(*node));
-        nodes.map(|node| node.written.len() as u64).sum()
-    }
-
-    /// How many of `bytes` that lengthen a file still fit.
-    fn room_for(&self, bytes: usize) -> usize {
-        let free = self.capacity.map(|capacity| capacity.saturating_sub(self.used_bytes()));
-        free.map_or(bytes, |free| usize::try_from(free).unwrap_or(usize::MAX).min(bytes))
-    }
-
-    fn node(&mut self, id: usize) -> io::Result<&mut Node> {
-        self.nodes.get_mut(id).ok_or_else(|| ErrorKind::NotFound.into())
-    }
-}
-
-// === impl Fault ===
-
-impl Fault {
-    fn error(self) -> io::Error {
-        match self {
-            Self::Full => ErrorKind::StorageFull.into(),
-            Self::Fail | Self::Tear | Self::Halt => io::Error::other("injected fault"),
-        }
-    }
-}
-
-// === impl NameChange ===
-
-impl NameChange {
-    fn apply(&self, path: &Path, names: &mut BTreeMap<PathBuf, usize>) {
-        match self {
-            Self::Link(node) => {
-                let _ = names.insert(path.to_owned(), *node);
-            }
-            Self::Unlink => {
-                let _ = names.remove(path);
-            }
-            Self::RenameTo(to) => {
-                if let Some(node) = names.remove(path) {
-                    let _ = names.insert(to.clone(), node);
-                }
-            }
-        }
-    }
-}
-
-// === impl Node ===
-
-impl Node {
-    fn after_power_cut(&self, survivors: Survivors, random: &mut StdRng) -> Self {
-        let content = match survivors {
-            Survivors::None => self.durable.clone(),
-            Survivors::All => self.written.clone(),
-            Survivors::Some(_) => self.mixed(random),
-        };
-        Self { written: content.clone(), durable: content, lossy: false }
-    }
-
-    /// Each sector as written or as durable, and one of both lengths.
-    fn mixed(&self, random: &mut StdRng) -> Vec<u8> {
-        let mut content = self.durable.clone();
-        let newer_length = self.written.len() != content.len() && random.random();
-        if newer_length {
-            content.resize(self.written.len(), 0);
-        }
-        for (old, new) in content.chunks_mut(SECTOR_BYTES).zip(self.written.chunks(SECTOR_BYTES)) {
-            if random.random() {
-                old.iter_mut().zip(new).for_each(|(old, new)| *old = *new);
-            }
-        }
-        content
-    }
-
-    fn overwrite(&mut self, offset: usize, bytes: &[u8]) {
-        let end = offset.saturating_add(bytes.len());
-        if self.written.len() < end {
-            self.written.resize(end, 0);
-        }
-        if let Some(target) = self.written.get_mut(offset..end) {
-            target.copy_from_slice(bytes);
-        }
     }
 }
 
@@ -399,11 +238,12 @@ impl FileHandle for FaultyFile {
         while disk.flushes_are_held {
             self.shared.flushes_resume.wait(&mut disk);
         }
-        let began = disk.begin();
+        let fault = disk.fault_now();
         let node = disk.node(self.node)?;
-        if let Err(error) = began {
-            node.lossy = true;
-            return Err(error);
+        if let Some(fault) = fault {
+            // A process that is dead never asked.
+            node.lossy |= fault != Fault::Halt;
+            return Err(fault.error());
         }
         if !node.lossy {
             node.durable.clone_from(&node.written);

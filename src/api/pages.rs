@@ -1,0 +1,113 @@
+//! The page's handlers: a view of the state, rendered.
+
+use super::page;
+use super::server::ApiState;
+use super::views;
+use crate::model::probe::RunId;
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{Html, IntoResponse, Response};
+use futures::Stream;
+use std::convert::Infallible;
+use std::time::Duration;
+
+/// Live pages are told of news at most this often.
+const SHORTEST_REFRESH: Duration = Duration::from_secs(1);
+/// And at least this often, so that ages on the page stay true.
+const LONGEST_REFRESH: Duration = Duration::from_secs(10);
+
+/// `/`
+pub async fn home(State(state): State<ApiState>) -> Response {
+    let (around, now) = ((state.surroundings)(), state.clock.now());
+    let view = views::home(&state.core.read(), &*state.history, &around, now);
+    html(page::render_home(&view))
+}
+
+/// `/probes/{name}`
+pub async fn probe(State(state): State<ApiState>, Path(name): Path<String>) -> Response {
+    let (around, now) = ((state.surroundings)(), state.clock.now());
+    let view = views::probe(&state.core.read(), &*state.history, &around, &name, now);
+    view.map_or_else(
+        || missing(&state, &format!("/probes/{name}")),
+        |view| html(page::render_probe(&view)),
+    )
+}
+
+/// `/runs/{id}`
+pub async fn run(State(state): State<ApiState>, Path(id): Path<String>) -> Response {
+    let (around, now) = ((state.surroundings)(), state.clock.now());
+    let view = run_id(&id).and_then(|run| views::run(&state.core.read(), &around, run, now));
+    view.map_or_else(
+        || missing(&state, &format!("/runs/{id}")),
+        |view| html(page::render_run(&view)),
+    )
+}
+
+/// `/slos/{name}`
+pub async fn slo(State(state): State<ApiState>, Path(name): Path<String>) -> Response {
+    let (around, now) = ((state.surroundings)(), state.clock.now());
+    let view = views::slo(&state.core.read(), &*state.history, &around, &name, now);
+    view.map_or_else(
+        || missing(&state, &format!("/slos/{name}")),
+        |view| html(page::render_slo(&view)),
+    )
+}
+
+/// `/incidents/{id}`
+pub async fn incident(State(state): State<ApiState>, Path(id): Path<String>) -> Response {
+    let (around, now) = ((state.surroundings)(), state.clock.now());
+    let view = views::incident(&state.core.read(), &around, &id, now);
+    view.map_or_else(
+        || missing(&state, &format!("/incidents/{id}")),
+        |view| html(page::render_incident(&view)),
+    )
+}
+
+/// `/changes`
+pub async fn changes(State(state): State<ApiState>) -> Response {
+    let (around, now) = ((state.surroundings)(), state.clock.now());
+    html(page::render_changes(&views::changes(&state.core.read(), &around, now)))
+}
+
+/// Everything else.
+pub async fn not_found(State(state): State<ApiState>, request: Request) -> Response {
+    missing(&state, request.uri().path())
+}
+
+/// `/page/events`: tells an open page to fetch itself again.
+pub async fn events(
+    State(state): State<ApiState>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let stream = futures::stream::unfold(state, |mut state| async move {
+        let shutdown = state.shutdown.clone();
+        tokio::select! {
+            () = shutdown.begun() => return None,
+            () = tokio::time::sleep(LONGEST_REFRESH) => {}
+            changed = state.seen.changed() => {
+                changed.ok()?;
+                tokio::time::sleep(SHORTEST_REFRESH).await;
+                let _ = state.seen.borrow_and_update();
+            }
+        }
+        Some((Ok(Event::default().event("refresh").data("")), state))
+    });
+    Sse::new(stream).keep_alive(KeepAlive::default())
+}
+
+/// A run id of 32 hex digits.
+pub(super) fn run_id(text: &str) -> Option<RunId> {
+    (text.len() == 32)
+        .then(|| u128::from_str_radix(text, 16).ok())
+        .flatten()
+        .map(|id| RunId(id.to_be_bytes()))
+}
+
+fn html(text: String) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], Html(text)).into_response()
+}
+
+fn missing(state: &ApiState, what: &str) -> Response {
+    let text = page::render_not_found(state.clock.now(), env!("CARGO_PKG_VERSION"), what);
+    (StatusCode::NOT_FOUND, Html(text)).into_response()
+}
