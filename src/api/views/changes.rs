@@ -63,14 +63,15 @@ pub(super) fn newest(
 /// What kind of thing a change of an alert is, and how it reads.
 pub(super) fn kind_and_text(change: &Change) -> (ChangeKind, String) {
     let name = &change.key.name;
+    let fired = ChangeKind::Fired(change.key.severity);
     match (change.to, change.cause) {
         (AlertState::Firing, Cause::DataBack) => {
-            (ChangeKind::Fired, format!("data of {name} is back, and it still holds"))
+            (fired, format!("data of {name} is back, and it still holds"))
         }
         (AlertState::Firing, _) if change.summary.is_empty() => {
-            (ChangeKind::Fired, format!("{name} began to fire"))
+            (fired, format!("{name} began to fire"))
         }
-        (AlertState::Firing, _) => (ChangeKind::Fired, change.summary.clone()),
+        (AlertState::Firing, _) => (fired, change.summary.clone()),
         (AlertState::Frozen, _) => {
             (ChangeKind::Frozen, format!("{name} is frozen: its data is missing"))
         }
