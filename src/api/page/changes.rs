@@ -41,7 +41,7 @@ pub fn render_changes(view: &ChangesPage) -> String {
         now: view.now,
         version: &view.version,
         live: true,
-        json: None,
+        json: Some("/api/changes"),
     }
     .wrap(&main)
 }

@@ -22,7 +22,7 @@ pub enum Level {
 
 impl Level {
     /// The class of the style sheet, and the sign's name.
-    pub(super) const fn class(self) -> &'static str {
+    pub(in crate::api) const fn class(self) -> &'static str {
         match self {
             Self::Good => "good",
             Self::Unknown => "unknown",

@@ -4,6 +4,7 @@ use super::series::Reader;
 use super::{Surroundings, budget, changes, firing, phones, probe};
 use crate::alert::Core;
 use crate::api::page::view::{Freshness, PageView, SourceFreshness};
+use crate::api::page::{Headline, headline};
 use crate::base::clock::UnixNanos;
 use crate::model::series::History;
 use std::time::Duration;
@@ -21,6 +22,23 @@ pub fn home(core: &Core, history: &dyn History, around: &Surroundings, now: Unix
     let reader = Reader { core, history };
     let cards = around.schedules.iter();
     PageView {
+        probes: cards.map(|(name, schedule)| probe::card(reader, name, schedule, now)).collect(),
+        phones: phones::phones(core, now),
+        changes: changes::newest(core, around, now, CHANGES),
+        ..judged(core, around, now)
+    }
+}
+
+/// The verdict of the home page and what it rests on, without the rest of that page.
+#[must_use]
+pub fn verdict(core: &Core, around: &Surroundings, now: UnixNanos) -> (Headline, Freshness) {
+    let view = judged(core, around, now);
+    (headline(&view), view.freshness)
+}
+
+/// Everything that goes into the verdict.
+fn judged(core: &Core, around: &Surroundings, now: UnixNanos) -> PageView {
+    PageView {
         now,
         version: around.version.clone(),
         readiness: around.readiness(),
@@ -28,10 +46,8 @@ pub fn home(core: &Core, history: &dyn History, around: &Surroundings, now: Unix
         config_problem: around.config_problem.clone(),
         firing: firing::all(core, now),
         budgets: core.policy.slos.iter().map(|slo| budget::view(core, slo, now)).collect(),
-        probes: cards.map(|(name, schedule)| probe::card(reader, name, schedule, now)).collect(),
-        phones: phones::view(core, now),
-        changes: changes::newest(core, around, now, CHANGES),
         endpoints: around.endpoints.clone(),
+        ..PageView::default()
     }
 }
 

@@ -16,11 +16,12 @@ mod run;
 mod series;
 mod slo;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use changes::changes;
-pub use home::home;
+pub use home::{home, verdict};
 pub use incident::incident;
+pub use phones::phones;
 pub use probe::probe;
 pub use run::run;
 pub use slo::slo;

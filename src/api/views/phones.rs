@@ -21,7 +21,8 @@ const NO_VALUE: &str = "none";
 const MATRICES: [(usize, usize); 2] = [(0, 2), (0, 3)];
 
 /// All phones; none as long as no phone ever reported.
-pub(super) fn view(core: &Core, now: UnixNanos) -> Option<PhonesView> {
+#[must_use]
+pub fn phones(core: &Core, now: UnixNanos) -> Option<PhonesView> {
     let apps = apps(core);
     if apps.is_empty() && core.newest.phones.is_none() {
         return None;

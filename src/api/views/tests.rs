@@ -11,9 +11,11 @@ use crate::model::slot::Slot;
 use crate::store::history::MemoryHistory;
 use std::time::Duration;
 
-const NOW: UnixNanos = UnixNanos(1_772_333_645_000_000_000);
+/// The instant of every test.
+pub(in crate::api) const NOW: UnixNanos = UnixNanos(1_772_333_645_000_000_000);
 
-fn slo() -> Slo {
+/// An SLO on the probe `echo`.
+pub(in crate::api) fn slo() -> Slo {
     let window = Duration::from_secs(30 * 86_400);
     Slo {
         name: "echo-fast".to_owned(),
@@ -34,9 +36,8 @@ fn slo() -> Slo {
     }
 }
 
-/// A core that knows an SLO on `echo` and has folded one slow run of it.
-fn core() -> Core {
-    let slos = vec![Arc::new(slo())];
+/// A core that knows SLOs and has folded one slow run of `echo`.
+pub(in crate::api) fn core(slos: Vec<Arc<Slo>>) -> Core {
     let rules = Arc::new(Rules::new(&slos, PhoneSettings::default()));
     let probe_intervals = [("echo".to_owned(), Duration::from_secs(10))].into();
     let mut core = Core::default();
@@ -60,7 +61,8 @@ fn core() -> Core {
     core
 }
 
-fn around() -> Surroundings {
+/// Two probes, of which one never ran.
+pub(in crate::api) fn around() -> Surroundings {
     let schedules = ["echo", "new"].map(|name| (name.to_owned(), "10s".to_owned())).into();
     Surroundings { version: "1".to_owned(), schedules, started_at: NOW, ..Default::default() }
 }
@@ -69,7 +71,7 @@ fn around() -> Surroundings {
 /// without runs has a card, and that the page renders.
 #[test]
 fn home_shows_a_run_and_its_budget() {
-    let view = home(&core(), &MemoryHistory::new(), &around(), NOW);
+    let view = home(&core(vec![Arc::new(slo())]), &MemoryHistory::new(), &around(), NOW);
     let [echo, new] = view.probes.as_slice() else { panic!("{:?}", view.probes) };
     assert_eq!((echo.protocol.as_str(), echo.under_ns), ("http", Some(100_000_000)));
     assert!(echo.p50_ns.is_some_and(|ns| ns.abs_diff(250_000_000) < 25_000_000));
@@ -85,7 +87,7 @@ fn home_shows_a_run_and_its_budget() {
 /// Guarantees that the evidence pages find what the home page links to, and nothing else.
 #[test]
 fn evidence_pages_follow_from_home() {
-    let (core, around, history) = (core(), around(), MemoryHistory::new());
+    let (core, around, history) = (core(vec![Arc::new(slo())]), around(), MemoryHistory::new());
     let run = run(&core, &around, RunId([7; 16]), NOW).expect("the run is kept");
     assert_eq!(run.slos.first().and_then(|slo| slo.good), Some(false));
     let slo = slo_page(&core, &history, &around);

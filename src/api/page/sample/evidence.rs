@@ -142,10 +142,7 @@ pub(in crate::api::page) fn incident_view() -> IncidentView {
         now: NOW,
         version: "0.1.0".to_owned(),
         incident: Incident {
-            key: AlertKey {
-                name: "send-message-on-phones".to_owned(),
-                severity: Severity::Page,
-            },
+            key: AlertKey { name: "send-message-on-phones".to_owned(), severity: Severity::Page },
             notified: Vec::new(),
             id: "018f2a6c-91d3".to_owned(),
             state: AlertState::Firing,
