@@ -11,6 +11,7 @@ pub mod dialect;
 pub mod events;
 pub mod fold;
 pub mod item;
+pub mod labels;
 pub mod metrics;
 pub mod points;
 pub mod probes;

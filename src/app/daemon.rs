@@ -122,6 +122,8 @@ pub async fn run(
     let files = Arc::new(SystemFiles);
     let journal = journal::open(config, files, clock.clone(), &telemetry, sinks)?;
     let mut core = checkpoint.as_ref().map(Core::load).unwrap_or_default();
+    let hashes = data.join(checkpoint_loop::HASHES);
+    replay::restore_hashes(&mut core, &hashes, checkpoint.as_ref(), clock.now())?;
     let policy = Arc::new(reload::policy(&settings, clock.now()));
     core.configure(policy, Arc::new(reload::rules(&settings)), clock.now());
     let replayed = replay::replay(&mut core, &journal, &telemetry)?;
@@ -266,7 +268,7 @@ fn ingest_config(
         tokens: tokens
             .map(|(name, secret)| Token { name: name.clone(), secret: secret.clone() })
             .collect(),
-        extra_attributes: settings.phones.keep_attributes.clone(),
+        extra_attributes: reload::kept_attributes(settings),
         ..ingest::Config::new(IdentityKey::new(data.identity_key()?))
     })
 }

@@ -40,8 +40,18 @@ pub fn rules(settings: &Settings) -> Rules {
         routes: settings.phones.routes.clone(),
         labels: settings.phones.labels.clone(),
         max_series_per_app: settings.phones.max_series_per_app,
+        max_apps: settings.phones.max_apps,
     };
     Rules::new(&settings.slos, phones)
+}
+
+/// What redaction keeps beyond its own list: the attributes named for it, and the region.
+#[must_use]
+pub fn kept_attributes(settings: &Settings) -> Vec<String> {
+    let phones = &settings.phones;
+    let mut kept = phones.keep_attributes.clone();
+    kept.push(phones.region_attribute.clone());
+    kept
 }
 
 /// Reads the configuration anew. A wrong one changes nothing and is shown.
