@@ -18,6 +18,8 @@ pub mod probes;
 pub mod rules;
 pub mod spans;
 pub mod streams;
+#[cfg(test)]
+mod tests;
 
 pub use fold::{Decoded, Folder};
 pub use rules::{PhoneSettings, Rules};

@@ -104,3 +104,30 @@ async fn apply(running: &Running, settings: Settings) {
     engine.record(Envelope::of(Kind::Configuration, now, &record), None).await;
     engine.evaluate.notify_one();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::ingest::redact;
+
+    /// Guarantees that the attribute configured as the region is kept by redaction and read by the fold,
+    /// and that the caps reach the fold.
+    #[test]
+    fn the_phones_settings_are_in_force() {
+        let files = [(
+            "radiosonde.yaml",
+            "phones: { region: cloud.zone, keep_attributes: [tenant.tier], max_apps: 7 }\n",
+        )];
+        let loaded = config::load_embedded(&files, &|key| redact::is_kept(key, &[]));
+        let settings = loaded.settings.expect("valid");
+        let kept = kept_attributes(&settings);
+        for (key, expected) in [("cloud.zone", true), ("tenant.tier", true), ("user.name", false)] {
+            assert_eq!(redact::is_kept(key, &kept), expected, "{key}");
+        }
+        assert!(!redact::is_kept("cloud.zone", &[]));
+        let rules = rules(&settings);
+        assert_eq!(rules.phones.source_of("region"), "cloud.zone");
+        assert_eq!(rules.phones.max_apps, 7);
+    }
+}

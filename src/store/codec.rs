@@ -320,3 +320,46 @@ fn phone(message: &PhoneMessage) -> PhoneEvidence {
     }
     phone
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guarantees that the evidence of phones comes back whole: minutes, hours that are over and that are
+    /// not, and the same hour last week.
+    #[test]
+    fn combinations_survive_a_checkpoint() {
+        const WEEK: u32 = 60_480;
+        let mut store = Store::default();
+        let phone = store.evidence.phones.entry(IndicatorId(7)).or_default();
+        let now = Slot(WEEK * 100 + 360 * 5);
+        for number in 0..150_u32 {
+            let counts = GoodTotal { bad: 1, total: u64::from(number) + 1 };
+            let region = number.to_string();
+            phone.count(now.minus(WEEK), ["1", "iOS", "", &region], counts);
+            phone.count(now.minus(number), ["2", "iOS", "", &region], counts);
+        }
+        store.evidence.settle(now);
+        let mut state = CheckpointState::default();
+        save(&store, &mut state);
+        let restored = load(&state);
+        let (before, after) = (&store.evidence.phones, &restored.evidence.phones);
+        let sorted = |sums: Vec<(&crate::model::evidence::Combination, GoodTotal)>| {
+            let mut sums: Vec<_> = sums.into_iter().map(|(c, n)| (c.clone(), (n.bad, n.total))).collect();
+            sums.sort();
+            sums
+        };
+        let id = IndicatorId(7);
+        let sums = |phones: &HashMap<IndicatorId, PhoneEvidence>| {
+            let phone = phones.get(&id).unwrap();
+            let combinations = &phone.combinations;
+            let hours: Vec<(u32, bool)> =
+                combinations.hours().map(|(hour, closed, _)| (hour.0, closed)).collect();
+            let week = combinations.a_week_before(now.minus(360), now.plus(1));
+            (sorted(phone.sums(now.minus(360), now.plus(1))), sorted(week), hours)
+        };
+        let expected = sums(before);
+        assert_eq!((expected.0.len(), expected.1.len()), (150, 101));
+        assert_eq!(sums(after), expected);
+    }
+}

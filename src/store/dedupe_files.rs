@@ -288,7 +288,7 @@ mod tests {
         write_text(dir, 2, false, &["c"]);
         let first = list(dir).unwrap().first().unwrap().path.clone();
         let bytes = fs::read(&first).unwrap();
-        let mut check = |bytes: &[u8], expected: &str| {
+        let check = |bytes: &[u8], expected: &str| {
             fs::write(&first, bytes).unwrap();
             assert_eq!(recovered(dir, 2), (expected.to_owned(), false));
         };

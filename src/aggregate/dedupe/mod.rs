@@ -42,6 +42,8 @@ const SLICE_MASK: u128 = 0xffff;
 #[derive(Clone, Debug)]
 pub struct Dedupe {
     limits: Limits,
+    /// Odd and secret: items are multiplied by it, so that nobody can choose ids that crowd together.
+    key: u128,
     exact: Exact,
     filters: Filters,
     /// When hashes were lost that a checkpoint promised.
@@ -77,7 +79,8 @@ impl Dedupe {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let (exact, filters) = (Exact::default(), Filters::default());
-        Self { limits, exact, filters, lost_at: None, filtered: 0, expected_false: 0.0 }
+        let key = rand::random::<u128>() | 1;
+        Self { limits, key, exact, filters, lost_at: None, filtered: 0, expected_false: 0.0 }
     }
 
     /// Whether the item is new. Remembers it. `event` is its own time in nanoseconds since the epoch;
@@ -87,7 +90,7 @@ impl Dedupe {
             self.settle(received_at);
         }
         let slice = slice_of(event);
-        let hash = (item & !SLICE_MASK) | (u128::from(slice) & SLICE_MASK);
+        let hash = (item.wrapping_mul(self.key) & !SLICE_MASK) | (u128::from(slice) & SLICE_MASK);
         if self.exact.contains(hash) {
             return false;
         }

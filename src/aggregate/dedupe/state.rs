@@ -3,6 +3,7 @@
 use super::{Dedupe, pieces};
 use crate::base::clock::UnixNanos;
 use crate::wire::state::{DedupeMessage, GenerationMessage};
+use bytes::Bytes;
 
 impl Dedupe {
     /// Everything but the hashes, as a message.
@@ -20,6 +21,7 @@ impl Dedupe {
             lost_at: self.lost_at.map_or(0, |at| at.0),
             filtered: self.filtered,
             expected_false: self.expected_false,
+            key: Bytes::copy_from_slice(&self.key.to_be_bytes()),
         }
     }
 
@@ -27,6 +29,9 @@ impl Dedupe {
     #[must_use]
     pub fn of_state(state: &DedupeMessage) -> Self {
         let mut dedupe = Self::default();
+        if let Ok(key) = state.key.as_ref().try_into() {
+            dedupe.key = u128::from_be_bytes(key);
+        }
         dedupe.filters.floor = state.floor;
         dedupe.exact.since = UnixNanos(state.exact_since);
         dedupe.lost_at = (state.lost_at > 0).then_some(UnixNanos(state.lost_at));

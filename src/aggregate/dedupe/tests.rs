@@ -97,9 +97,9 @@ proptest! {
 /// expected agrees. The formula at capacity then bounds the rate by 1e-6.
 #[test]
 fn false_positives_are_as_calculated() {
-    // 20 bits of the fingerprint are fixed, which leaves a space of 2^28 for 2^18 items: 1 in 1,024.
-    let narrow = |n: u64| (item(n) & (u128::MAX >> 20)) | 0x5_a5a5 << 108;
-    let mut dedupe = Dedupe::default();
+    // The lowest 20 bits of the fingerprint are fixed, which leaves 2^28 values: 1 in 1,024.
+    let narrow = |n: u64| item(n) & !(0xf_ffff << 80);
+    let mut dedupe = Dedupe { key: 1, ..Dedupe::default() };
     let held = 1 << 18;
     for n in 0..held {
         let _ = dedupe.is_new(narrow(n), START, UnixNanos(START));
@@ -118,35 +118,37 @@ fn false_positives_are_as_calculated() {
     assert!(most <= 1e-6);
 }
 
-/// Guarantees that real hashes have no more false positives than that: none among a million.
+/// Guarantees that real hashes have no more false positives than that: none among some hundred
+/// thousands, all of which the filter alone decides about.
 #[test]
-fn a_million_new_items_are_new() {
+fn new_items_are_new() {
     let mut dedupe = Dedupe::default();
-    for n in 0..1_000_000 {
+    let count = 300_000;
+    for n in 0..count {
         assert!(send(&mut dedupe, n, START, START));
     }
     let later = START + HOUR;
-    assert!((1_000_000..2_000_000).all(|n| send(&mut dedupe, n, START, later)));
-    assert!((0..1_000_000).all(|n| !send(&mut dedupe, n, START, later)));
-    assert_eq!(dedupe.filtered(), 1_000_000);
-    assert!(dedupe.expected_false() < 0.01, "{}", dedupe.expected_false());
+    assert!((count..2 * count).all(|n| send(&mut dedupe, n, START, later)));
+    assert!((0..count).all(|n| !send(&mut dedupe, n, START, later)));
+    assert_eq!(dedupe.filtered(), count);
+    assert!(dedupe.expected_false() < 0.001, "{}", dedupe.expected_false());
 }
 
 /// Guarantees the bound under a flood: memory stays below it, the oldest event times go first, the
 /// horizon says so and recovers after the flood, and what lies within it is still recognised.
 #[test]
 fn a_flood_shortens_the_horizon() {
-    let limit = 4 << 20;
+    let limit = 2 << 20;
     let mut dedupe = small(limit, 7 << 10);
     let quiet = 20;
     for n in 0..quiet {
         assert!(send(&mut dedupe, n, START + n * HOUR, START + n * HOUR));
     }
-    assert_eq!(dedupe.horizon(UnixNanos(START + quiet * HOUR)), LONGEST);
-    let begin = START + 20 * HOUR;
-    let step = 2_000_000; // 500 items a second
+    let begin = START + quiet * HOUR;
+    assert_eq!(dedupe.horizon(UnixNanos(begin)), LONGEST);
+    let (flood, step) = (700_000, 10_000_000);
     let mut peak = 0;
-    for n in 0..2_000_000 {
+    for n in 0..flood {
         let at = begin + n * step;
         assert!(send(&mut dedupe, 1_000 + n, at, at));
         if n % 1_000 == 0 {
@@ -154,11 +156,11 @@ fn a_flood_shortens_the_horizon() {
         }
     }
     assert!(peak <= limit, "{peak} bytes");
-    let now = begin + 2_000_000 * step;
+    let now = begin + flood * step;
     let horizon = dedupe.horizon(UnixNanos(now));
-    assert!(horizon > Duration::from_secs(60) && horizon < Duration::from_secs(2_000), "{horizon:?}");
+    assert!(horizon > Duration::from_secs(900) && horizon < Duration::from_secs(4_000), "{horizon:?}");
     let within = (horizon.as_nanos() as u64 / step) - 1;
-    for n in (2_000_000 - within..2_000_000).step_by(97) {
+    for n in (flood - within..flood).step_by(97) {
         let at = begin + n * step;
         assert!(!send(&mut dedupe, 1_000 + n, at, now), "{n} of {within}");
     }

@@ -1,5 +1,6 @@
 //! What the checkpoint says about the items seen; the items are in `store::dedupe_files`.
 
+use bytes::Bytes;
 use prost::Message;
 
 /// The recogniser of duplicates, apart from its hashes.
@@ -26,6 +27,9 @@ pub struct DedupeMessage {
     /// How many of those are expected to be new ones.
     #[prost(double, tag = "7")]
     pub expected_false: f64,
+    /// The secret by which hashes are spread, 16 bytes, big-endian.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub key: Bytes,
 }
 
 /// A generation of exact hashes.
