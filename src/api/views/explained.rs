@@ -17,7 +17,7 @@ pub(super) fn explanation(
 ) -> Option<Explanation> {
     let evidence = core.store.evidence.phones.get(&slo.indicator.id())?;
     let to = Slot::of(now).plus(1);
-    explain::explain(&evidence.sums(to.minus(slots_in(window)), to))
+    explain::within(evidence, to.minus(slots_in(window)), to)
 }
 
 /// An explanation for the page.

@@ -2,7 +2,11 @@
 //! and good/total by combination of dimensions, from which an alert is explained.
 //!
 //! All of it is bounded: [`RUNS`] and [`FAILED_RUNS`] a probe, [`WORST_SPANS`] each ten minutes for
-//! six hours, [`MAX_COMBINATIONS`] an SLO.
+//! six hours; combinations as [`combinations`] says.
+
+pub mod combinations;
+
+pub use combinations::{Combinations, MAX_COMBINATIONS};
 
 use crate::model::evidence::{Combination, SpanEvidence};
 use crate::model::objective::IndicatorId;
@@ -17,10 +21,6 @@ pub const RUNS: usize = 100;
 pub const FAILED_RUNS: usize = 20;
 /// Worst spans kept of an SLO each ten minutes.
 pub const WORST_SPANS: usize = 5;
-/// Combinations of dimensions kept of an SLO; further ones count as `other`.
-pub const MAX_COMBINATIONS: usize = 500;
-/// Slots of a minute for which combinations are kept: six hours.
-const COMBINATION_MINUTES: u32 = 360;
 /// Ten-second slots to ten minutes and to six hours.
 const TEN_MINUTES: u32 = 60;
 const SIX_HOURS: u32 = 2_160;
@@ -48,8 +48,8 @@ pub struct ProbeEvidence {
 pub struct PhoneEvidence {
     /// The worst spans by the ten minutes in which they happened.
     pub worst: BTreeMap<Slot, Vec<SpanEvidence>>,
-    /// Good and total by combination and minute.
-    pub combinations: HashMap<Combination, BTreeMap<Slot, GoodTotal>>,
+    /// Good and total by combination.
+    pub combinations: Combinations,
 }
 
 impl Evidence {
@@ -79,33 +79,20 @@ impl Evidence {
         self.phones.retain(|id, _| indicator(*id));
     }
 
-    /// Forgets what is older than six hours.
+    /// Forgets what is older than six hours; of combinations the sums by hour stay for eight days.
     pub fn settle(&mut self, now: Slot) {
         let horizon = now.minus(SIX_HOURS);
         for phone in self.phones.values_mut() {
             phone.worst = phone.worst.split_off(&horizon.align(TEN_MINUTES));
-            phone.combinations.retain(|_, minutes| {
-                *minutes = minutes.split_off(&horizon);
-                !minutes.is_empty()
-            });
+            phone.combinations.settle(now);
         }
     }
 }
 
 impl PhoneEvidence {
-    /// Counts an event under its combination. Beyond [`MAX_COMBINATIONS`] it counts as `other`.
-    pub fn count(&mut self, slot: Slot, combination: Combination, counts: GoodTotal) {
-        let full = self.combinations.len() >= MAX_COMBINATIONS;
-        let key = if full && !self.combinations.contains_key(&combination) {
-            Combination(std::array::from_fn(|_| "other".into()))
-        } else {
-            combination
-        };
-        let minutes = self.combinations.entry(key).or_default();
-        minutes.entry(slot.align(6)).or_default().add(counts);
-        while minutes.len() > COMBINATION_MINUTES as usize {
-            let _ = minutes.pop_first();
-        }
+    /// Counts events under their combination, the values of `model::evidence::DIMENSIONS`.
+    pub fn count(&mut self, slot: Slot, values: [&str; 4], counts: GoodTotal) {
+        self.combinations.count(slot, values, counts);
     }
 
     /// Whether a span of this length would be among the worst of its ten minutes, so that the
@@ -128,16 +115,10 @@ impl PhoneEvidence {
         kept.truncate(WORST_SPANS);
     }
 
-    /// Sums by combination over `from..to`.
+    /// Sums by combination over `from..to`, of the last six hours.
     #[must_use]
     pub fn sums(&self, from: Slot, to: Slot) -> Vec<(&Combination, GoodTotal)> {
-        let sum = |minutes: &BTreeMap<Slot, GoodTotal>| {
-            let mut sum = GoodTotal::default();
-            minutes.range(from.align(6)..to).for_each(|(_, counts)| sum.add(*counts));
-            sum
-        };
-        let sums = self.combinations.iter().map(|(key, minutes)| (key, sum(minutes)));
-        sums.filter(|(_, counts)| !counts.is_empty()).collect()
+        self.combinations.sums(from, to)
     }
 }
 
