@@ -139,14 +139,13 @@ impl Edges {
         let mut reached = 0;
         let at_edge = |edge: &Edge| {
             let lowest = up_to(edge.lowest);
-            let mut below = lowest;
+            // Two thresholds may lie in one bucket and have SLOs of different age.
+            reached = reached.max(lowest);
             if let Some(under_ns) = edge.under_ns.filter(|_| &*key.name == names::PROBE_DURATION) {
                 let highest = up_to(edge.highest);
-                let good = self.good(key, under_ns).map_or(lowest, |g| g.clamp(lowest, highest));
-                below = shown.at_least((key.id(), under_ns), count, good).min(highest);
+                let good = self.good(key, under_ns).unwrap_or(0).clamp(reached, highest);
+                reached = shown.at_least((key.id(), under_ns), count, good).min(highest);
             }
-            // Two thresholds may lie in one bucket and have SLOs of different age.
-            reached = below.max(reached);
             (edge.le, reached)
         };
         let cumulative = self.for_series(key).iter().map(at_edge).collect();

@@ -13,8 +13,8 @@ use crate::store::head::LiveSeries;
 use crate::wire::semconv;
 
 /// Samples of the live head on one page. What does not fit is left out by whole series, the probes'
-/// never, and counted. 200,000 samples of phones are about 50 MB of text.
-pub const MAX_SAMPLES: usize = 200_000;
+/// never, and counted. So many samples of phones are about 30 MB of text.
+pub const MAX_SAMPLES: usize = 100_000;
 
 /// What the head held, and the edges of its histograms at that moment.
 #[derive(Debug)]
