@@ -47,7 +47,7 @@ pub(super) fn for_people() -> [(&'static str, MethodRouter<ApiState>); 12] {
             get(|| async { asset("text/javascript; charset=utf-8", page::SCRIPT) }),
         ),
         ("/page/events", get(pages::events)),
-        ("/metrics", get(metrics::serve)),
+        ("/metrics", metrics::route()),
         ("/-/healthy", get(|| async { "radiosonde is healthy\n" })),
         ("/-/ready", get(ready)),
     ]

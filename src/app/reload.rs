@@ -94,9 +94,9 @@ pub async fn reload(running: &Running) -> Result<(), Failed> {
         engine.own_spans.record(Operation::Reload, now, took, Some("refused"), &[]);
         return Err(Failed::Invalid(words));
     };
+    let revision = settings.revision;
     let news = apply(running, settings).await;
-    telemetry.config_last_reload_successful.set(1);
-    telemetry.config_last_reload_success_timestamp_seconds.set(now.as_seconds());
+    telemetry.configured(revision, now.as_seconds());
     running.accept(news.map(|text| ChangeView {
         at: now,
         kind: ChangeKind::Reload,
