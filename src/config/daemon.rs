@@ -8,7 +8,7 @@ use super::settings::{
     Daemon, HistoryLimits, JournalLimits, NamedSecret, OtlpExport, OtlpProtocol, Phones,
 };
 use super::tree::{Entry, Node, Place, Value};
-use super::writes::is_loopback;
+use crate::probe::writes::is_loopback;
 use crate::telemetry::logs::LogFormat;
 use crate::wire::semconv;
 use std::net::SocketAddr;
