@@ -10,6 +10,7 @@ use super::runner::{Context, not_run};
 use super::spec::ProbeSpec;
 use crate::base::clock::{Clock, JumpDetector, MonoNanos, UnixNanos};
 use crate::model::probe::{FailureReason, Outcome, ProbeRun};
+use crate::telemetry::Telemetry;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use prometheus::IntCounter;
 use std::io;
@@ -73,7 +74,11 @@ struct Shared {
     starts: mpsc::Sender<Start>,
     stop: watch::Sender<Option<Duration>>,
     delivery: Delivery,
+<<<<<<< HEAD
     clock_jumps: IntCounter,
+=======
+    telemetry: Telemetry,
+>>>>>>> w-tidy
 }
 
 #[derive(Debug, Default)]
@@ -97,12 +102,17 @@ impl Scheduler {
     ) -> Result<Self, SchedulerError> {
         let mut plan = Plan::default();
         let clock = context.clock.clone();
+        // Slots are planned from here on, so jumps count from here on.
+        let mut jumps = JumpDetector::new(JUMP_TOLERANCE);
+        let _ = jumps.observe(clock.wall(), clock.monotonic());
         plan.replace(probes, clock.wall()).map_err(SchedulerError::cadence)?;
         let (starts, incoming) = mpsc::channel(MAX_STARTS);
         let (stop, stopping) = watch::channel(None);
-        let delivery = Delivery::new(results, context.telemetry.clone());
+        let telemetry = context.telemetry.clone();
+        let delivery = Delivery::new(results, telemetry.clone());
         let state = Mutex::new(State { plan, stopping: false });
         let changed = Condvar::new();
+<<<<<<< HEAD
         let clock_jumps = context.telemetry.clock_jumps_total.clone();
         let shared = Arc::new(Shared {
             clock,
@@ -113,6 +123,11 @@ impl Scheduler {
             delivery: delivery.clone(),
             clock_jumps,
         });
+=======
+        let out = delivery.clone();
+        let shared =
+            Arc::new(Shared { clock, state, changed, starts, stop, delivery: out, telemetry });
+>>>>>>> w-tidy
         let mut scheduler = Self { shared: Arc::clone(&shared), threads: Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -123,7 +138,7 @@ impl Scheduler {
         scheduler.spawn("probe-io", move || {
             execute(runtime, &context, delivery, incoming, stopping);
         })?;
-        scheduler.spawn("probe-clock", move || shared.keep_time())?;
+        scheduler.spawn("probe-clock", move || shared.keep_time(jumps))?;
         Ok(scheduler)
     }
 
@@ -206,15 +221,18 @@ impl SchedulerError {
 // === impl Shared: the timer thread ===
 
 impl Shared {
-    fn keep_time(&self) {
-        let mut jumps = JumpDetector::new(JUMP_TOLERANCE);
+    fn keep_time(&self, mut jumps: JumpDetector) {
         let mut state = self.state.lock();
         while !state.stopping {
             let (wall, mono) = (self.clock.wall(), self.clock.monotonic());
             let jump = jumps.observe(wall, mono);
             let clock = if jump.is_some() { ClockState::Jumped } else { ClockState::Steady };
             if let Some(jump) = jump {
+<<<<<<< HEAD
                 self.clock_jumps.inc();
+=======
+                self.telemetry.clock_jumps_total.inc();
+>>>>>>> w-tidy
                 tracing::warn!(nanos = jump.nanos, "the clock jumped or the machine slept");
             }
             let releases = state.plan.take_due(wall, clock);
@@ -249,6 +267,7 @@ impl Shared {
                 let probe = planned.spec.name.as_str();
                 let (missed, unreported) = (slots.first.len(), slots.more);
                 tracing::warn!(probe, missed, unreported, "slots passed while nothing could run");
+                self.delivery.lose(unreported);
                 for slot in slots.first {
                     let message = "this slot passed while nothing could run";
                     self.missed(&planned.spec, slot, FailureReason::Missed, message);

@@ -1,11 +1,13 @@
 //! Runs against real servers on loopback, faults included.
 
+mod arrival;
 mod http;
 mod journey;
 mod scheduler;
 mod servers;
 mod sse;
 mod websocket;
+mod writes;
 
 use super::spec::{
     Action, Cadence, Expect, HttpStep, HttpVersion, ProbeSpec, SseStep, Step, TlsOptions,
@@ -29,6 +31,7 @@ pub(super) fn spec(steps: Vec<Step>) -> ProbeSpec {
         labels: Labels::new([("region", "test")]),
         steps,
         cleanup: Vec::new(),
+        writes: [].into(),
     }
 }
 
