@@ -111,7 +111,8 @@ pub async fn run(
         otlp_grpc: grpc.local_addr()?,
         otlp_http: http.local_addr()?,
     };
-    let data = Arc::new(DataDir::open(&daemon.data)?);
+    let files = Arc::new(SystemFiles);
+    let data = Arc::new(DataDir::open(&daemon.data, files.clone())?);
     let checkpoint = data.read_checkpoint()?;
     let epoch = checkpoint.as_ref().map_or(0, |state| state.epoch);
     let (checkpoints, history) = open_history(&settings, &data, epoch, &telemetry)?;
@@ -119,7 +120,6 @@ pub async fn run(
     let (bulk, folds_bulk) = mpsc::channel(FOLD_QUEUE);
     let sinks = Sinks { control, bulk };
     let config = journal_config(&settings, &data);
-    let files = Arc::new(SystemFiles);
     let journal = journal::open(config, files, clock.clone(), &telemetry, sinks)?;
     let mut core = checkpoint.as_ref().map(Core::load).unwrap_or_default();
     let policy = Arc::new(reload::policy(&settings, clock.now()));

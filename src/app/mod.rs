@@ -14,5 +14,7 @@ pub mod fold_loop;
 pub mod front_door;
 pub mod reload;
 pub mod replay;
+#[cfg(test)]
+mod tests;
 
 pub use cli::main;

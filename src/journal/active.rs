@@ -1,7 +1,7 @@
 //! The segment that is written to.
 
+use crate::base::files::FileHandle;
 use super::JournalError;
-use super::files::FileHandle;
 use super::format::{HEADER_BYTES, Seed};
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! Walks the records of one segment file, for recovery and for readers.
 
-use super::files::FileHandle;
+use crate::base::files::FileHandle;
 use super::format::{FRAME_BYTES, Frame, Seed};
 use bytes::{Bytes, BytesMut};
 use std::io;

@@ -3,7 +3,7 @@
 
 use super::JournalError;
 use super::active::Active;
-use super::files::{FileHandle, Files};
+use crate::base::files::{FileHandle, Files};
 use super::format::{HEADER_BYTES, HeaderError, Seed, SegmentHeader};
 use crate::base::clock::UnixNanos;
 use crate::model::position::Lane;

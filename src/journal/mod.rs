@@ -12,7 +12,7 @@
 //!
 //! The bytes are described in `format`. `writer` is the thread, `active` what it writes to and
 //! `reserve` the space claimed ahead; `recovery` takes up what a crash left, `reader` replays,
-//! `retention` lets go. All files are touched through [`files::Files`].
+//! `retention` lets go. All files are touched through [`Files`].
 //!
 //! A failed write or flush *poisons* its lane: what is on the disk is then unknown, so nothing more
 //! is promised until a restart has looked. Only a full disk is survived, because the write can be
@@ -20,7 +20,6 @@
 
 mod active;
 mod error;
-pub mod faulty;
 pub mod files;
 mod format;
 mod frames;
@@ -42,10 +41,10 @@ pub use format::MAX_RECORD_BYTES;
 pub use reader::Reader;
 
 use crate::base::clock::{Clock, UnixNanos};
+use crate::base::files::Files;
 use crate::model::position::{Lane, Position};
 use crate::telemetry::Telemetry;
 use bytes::Bytes;
-use files::Files;
 use lane::LaneState;
 use lane_files::LaneFiles;
 use retention::Limits;

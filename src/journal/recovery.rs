@@ -5,9 +5,9 @@
 //! then the disk has lost something that was acknowledged, which is never cut away. Such a segment
 //! is left as it is for readers to report, and the lane goes on in a new one.
 
+use crate::base::files::FileHandle;
 use super::JournalError;
 use super::active::Active;
-use super::files::FileHandle;
 use super::format::{FRAME_BYTES, Frame, HEADER_BYTES, Seed};
 use super::frames::{Frames, Step, is_blank};
 use super::lane::{Segment, Segments};

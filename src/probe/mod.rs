@@ -43,6 +43,9 @@ mod tests;
 mod tls;
 mod websocket;
 
+#[cfg(test)]
+pub(crate) use plan::{ClockState, Plan, Release};
+
 pub use executor::MAX_CONCURRENT_RUNS;
 pub use journey::CLEANUP_TIMEOUT;
 pub use runner::{Context, SlotStart, run_once};

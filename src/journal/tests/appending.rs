@@ -1,6 +1,6 @@
 //! Acknowledgement, order, backpressure, poisoning and closing.
 
-use super::super::faulty::Fault;
+use crate::base::faulty::Fault;
 use super::super::files::SystemFiles;
 use super::*;
 

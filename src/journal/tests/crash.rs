@@ -1,6 +1,6 @@
 //! Whatever operation fails, and whatever a power cut then leaves: what was acknowledged is there.
 
-use super::super::faulty::{Fault, Survivors};
+use crate::base::faulty::{Fault, Survivors};
 use super::*;
 
 const LANES: [Lane; 2] = [Lane::Control, Lane::Bulk];

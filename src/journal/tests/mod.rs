@@ -6,7 +6,7 @@ mod full_disk;
 mod replay;
 mod retention;
 
-use super::faulty::FaultyFiles;
+use crate::base::faulty::FaultyFiles;
 use super::*;
 use futures::future::join_all;
 use std::thread;

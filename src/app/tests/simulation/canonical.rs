@@ -1,0 +1,48 @@
+//! Folded state in a form in which two that are equal look equal, whatever order their maps have.
+
+use crate::alert::Core;
+use crate::base::clock::UnixNanos;
+use crate::model::slot::{GoodTotal, Slot};
+use crate::wire::state::CheckpointState;
+use std::time::Duration;
+
+/// Windows of any length that is asked for, and of lengths that nobody watches.
+const WINDOWS: [u64; 7] = [20, 50, 600, 3_600, 8_640, 86_400, 7 * 86_400];
+/// Older ten-second slots are out of every window's reach, and who still has them is left open.
+const FINE_REACH: u32 = 3 * 8_640;
+
+/// Everything that a checkpoint would hold, and what windows say at an instant.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Canonical {
+    pub(super) state: CheckpointState,
+    pub(super) fine: Vec<Vec<(Slot, GoodTotal)>>,
+    pub(super) windows: Vec<GoodTotal>,
+}
+
+/// The state as of `now`, to which its windows are moved.
+pub(super) fn canonical(core: &mut Core, now: UnixNanos) -> Canonical {
+    let slot = Slot::of(now);
+    core.store.counts.advance(slot);
+    core.store.counts.settle();
+    core.store.evidence.settle(slot);
+    core.folder.settle(&core.store, now);
+    let mut state = core.save(0, UnixNanos(0));
+    state.indicators.sort_by(|a, b| a.id.cmp(&b.id));
+    state.indicators.iter_mut().for_each(|indicator| indicator.fine.clear());
+    state.series.sort_by_cached_key(|series| format!("{} {:?}", series.name, series.labels));
+    state.streams.sort_by(|a, b| a.id.cmp(&b.id));
+    state.phones.sort_by(|a, b| a.indicator.cmp(&b.indicator));
+    state.phones.iter_mut().for_each(|p| p.combinations.sort_by(|a, b| a.values.cmp(&b.values)));
+    for generation in &mut state.dedupe {
+        let mut items: Vec<[u8; 16]> = generation.items.as_chunks().0.to_vec();
+        items.sort_unstable();
+        generation.items = items.concat().into();
+    }
+    let mut counts: Vec<_> = core.store.counts.iter().collect();
+    counts.sort_by_key(|(id, _)| *id);
+    let fine = counts.iter().map(|(_, c)| c.fine(slot.minus(FINE_REACH), slot.plus(8_640)));
+    let windows = counts.iter().flat_map(|(_, counts)| {
+        WINDOWS.map(|seconds| counts.window(Duration::from_secs(seconds)))
+    });
+    Canonical { state, fine: fine.collect(), windows: windows.collect() }
+}

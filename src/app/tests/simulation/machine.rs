@@ -1,0 +1,242 @@
+//! The daemon between its sockets: folded state, a journal of records in memory, the queue of the
+//! couriers. Decides and delivers as the loops of `app` do.
+
+use super::receiver::Receivers;
+use crate::aggregate::{PhoneSettings, Rules};
+use crate::alert::codec::transition_record;
+use crate::alert::evaluate::{Inputs, evaluate};
+use crate::alert::{Core, Policy};
+use crate::base::backoff::Backoff;
+use crate::base::clock::{Clock, UnixNanos};
+use crate::base::secret::Secret;
+use crate::model::alert::Transition;
+use crate::model::matcher::Where;
+use crate::model::notification::Delivery;
+use crate::model::objective::{Indicator, Selector, Slo, Source, workbook_pairs};
+use crate::model::position::{Lane, Position};
+use crate::model::routing::{Channel, Receiver, Route};
+use crate::model::slot::Slot;
+use crate::notify::{Attempt, DeliveryResult, Moment, Queue};
+use crate::wire::record::{DeliveryRecord, Envelope, Kind};
+use crate::wire::state::CheckpointState;
+use bytes::Bytes;
+use prost::Message;
+use rand::Rng;
+use rand::rngs::StdRng;
+use std::sync::Arc;
+use std::time::Duration;
+
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60) };
+
+/// A record of the journal.
+#[derive(Clone, Debug)]
+pub(super) struct Logged {
+    pub(super) lane: Lane,
+    next: Position,
+    pub(super) bytes: Bytes,
+}
+
+/// A configuration in force.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    pub(super) policy: Arc<Policy>,
+    pub(super) rules: Arc<Rules>,
+}
+
+/// The daemon.
+pub(super) struct Machine {
+    pub(super) clock: Clock,
+    pub(super) setup: Setup,
+    pub(super) core: Core,
+    pub(super) journal: Vec<Logged>,
+    queue: Queue,
+    in_flight: Vec<(Attempt, Delivery)>,
+    /// The newest checkpoint, and how many records of the journal it holds.
+    checkpoint: (Vec<u8>, usize),
+}
+
+// === impl Setup ===
+
+impl Setup {
+    /// Two probes' and two phones' SLOs over a day, whose short windows resolve soon; everybody hears
+    /// of everything.
+    pub(super) fn new(probes: &[(&str, Duration)]) -> Self {
+        let probe = |name: &str| Source::Probe(name.to_owned());
+        let event = |name: &str| Selector {
+            source: Source::Event(name.to_owned()),
+            filter: Where::default(),
+        };
+        let http =
+            Source::Http { method: "POST".to_owned(), path: "/rooms/{id}/messages".to_owned() };
+        let latency = |source, ms: u64| Indicator::Latency {
+            source,
+            filter: Where::default(),
+            under_ns: ms * 1_000_000,
+            phase: None,
+        };
+        let rest = Indicator::Availability { source: probe("rest"), filter: Where::default() };
+        let crashes = Indicator::Ratio { bad: event("app.crash"), total: event("session.start") };
+        let slos = vec![
+            slo("chat-fast", 0.999, latency(probe("chat"), 100)),
+            slo("rest-up", 0.99, rest),
+            slo("messages-fast", 0.99, latency(http, 300)),
+            slo("crash-ratio", 0.99, crashes),
+        ];
+        let rules = Arc::new(Rules::new(&slos, PhoneSettings::default()));
+        let policy = Arc::new(Policy {
+            slos,
+            receivers: ["oncall", "log"].map(receiver).into(),
+            route: Route {
+                receiver: Some("oncall".to_owned()),
+                routes: ["oncall", "log"].map(goes_on_to).into(),
+                ..Route::default()
+            },
+            probe_intervals: probes.iter().map(|(name, every)| ((*name).to_owned(), *every)).collect(),
+            ..Policy::default()
+        });
+        Self { policy, rules }
+    }
+}
+
+fn slo(name: &str, objective: f64, indicator: Indicator) -> Arc<Slo> {
+    let window = Duration::from_secs(86_400);
+    Arc::new(Slo {
+        name: name.to_owned(),
+        owner: None,
+        description: None,
+        runbook: None,
+        objective,
+        window,
+        indicator,
+        burn: workbook_pairs(window),
+        absent_after: Duration::from_secs(300),
+        labels: Default::default(),
+    })
+}
+
+fn receiver(name: &str) -> Receiver {
+    let url = Secret::new("http://127.0.0.1:9");
+    let timeout = Duration::from_secs(1);
+    let channel = Channel::Webhook { url, headers: Vec::new(), timeout };
+    Receiver { name: name.to_owned(), send_resolved: true, channel }
+}
+
+fn goes_on_to(name: &str) -> Route {
+    Route { receiver: Some(name.to_owned()), goes_on: true, ..Route::default() }
+}
+
+// === impl Machine ===
+
+impl Machine {
+    /// A daemon that starts on an empty journal.
+    pub(super) fn new(clock: Clock, setup: Setup) -> Self {
+        let mut core = Core::default();
+        core.configure(Arc::clone(&setup.policy), Arc::clone(&setup.rules), clock.now());
+        let queue = Queue::new(setup.policy.receivers.clone(), BACKOFF);
+        let checkpoint = (encode(&core, clock.now()), 0);
+        Self { clock, setup, core, journal: Vec::new(), queue, in_flight: Vec::new(), checkpoint }
+    }
+
+    /// Journals a record, and folds it.
+    pub(super) fn append(&mut self, lane: Lane, envelope: &Envelope) {
+        let next = Position { segment: 1, offset: self.journal.len() as u64 + 1 };
+        let logged = Logged { lane, next, bytes: envelope.to_bytes() };
+        apply(&mut self.core, &logged);
+        self.journal.push(logged);
+    }
+
+    /// One evaluation; what it decides is journaled and comes back through the fold.
+    pub(super) fn evaluate(&mut self) -> Vec<Transition> {
+        let now = self.clock.now();
+        self.core.store.counts.advance(Slot::of(now));
+        let due = evaluate(Inputs {
+            store: &self.core.store,
+            policy: &self.setup.policy,
+            book: &self.core.book,
+            conditions: &[],
+            now,
+            position: self.core.control,
+        });
+        for transition in &due {
+            let record = transition_record(transition);
+            self.append(Lane::Control, &Envelope::of(Kind::Transition, now, &record));
+        }
+        due
+    }
+
+    /// Hands over what is due, carries attempts out, and journals what became of them. Some answers
+    /// take until the next call.
+    pub(super) fn deliver(&mut self, receivers: &mut Receivers, rng: &mut StdRng) {
+        let now = Moment { unix: self.clock.now(), mono: self.clock.monotonic() };
+        for (attempt, delivery) in std::mem::take(&mut self.in_flight) {
+            drop(self.queue.finish(&attempt.notification, delivery, now, rng.random()));
+        }
+        for notification in self.core.book.outbox.pending() {
+            assert!(self.queue.submit(notification.clone(), now));
+        }
+        while let Some(attempt) = self.queue.take_due(now) {
+            let delivery = receivers.take(&attempt.notification, rng);
+            if rng.random_bool(0.3) {
+                self.in_flight.push((attempt, delivery));
+            } else {
+                drop(self.queue.finish(&attempt.notification, delivery, now, rng.random()));
+            }
+        }
+        while let Some(outcome) = self.queue.next_outcome() {
+            let (name, error) = match outcome.result {
+                DeliveryResult::Delivered => ("delivered", String::new()),
+                DeliveryResult::Refused { error } => ("refused", error),
+                DeliveryResult::GivenUp { error } => ("given_up", error),
+            };
+            let record = DeliveryRecord {
+                notification: outcome.id,
+                at_unix_nano: outcome.at.0,
+                outcome: name.to_owned(),
+                error,
+                attempts: outcome.attempts,
+            };
+            self.append(Lane::Control, &Envelope::of(Kind::Delivery, outcome.at, &record));
+        }
+    }
+
+    /// A checkpoint, history aside.
+    pub(super) fn checkpoint(&mut self) {
+        let now = self.clock.now();
+        self.core.store.counts.advance(Slot::of(now));
+        self.core.store.counts.settle();
+        self.core.store.evidence.settle(Slot::of(now));
+        self.core.folder.settle(&self.core.store, now);
+        self.checkpoint = (encode(&self.core, now), self.journal.len());
+    }
+
+    /// The process dies: what the couriers knew is gone, state comes from the checkpoint and from the
+    /// records behind it.
+    pub(super) fn restart(&mut self) {
+        let now = self.clock.now();
+        self.core = self.setup.resume(&self.checkpoint.0, now);
+        self.journal.iter().skip(self.checkpoint.1).for_each(|record| apply(&mut self.core, record));
+        self.queue = Queue::new(self.setup.policy.receivers.clone(), BACKOFF);
+        self.in_flight.clear();
+    }
+}
+
+impl Setup {
+    /// State as a start takes it up from an encoded checkpoint.
+    pub(super) fn resume(&self, checkpoint: &[u8], now: UnixNanos) -> Core {
+        let state = CheckpointState::decode(checkpoint).expect("we encoded it");
+        let mut core = Core::load(&state);
+        core.configure(Arc::clone(&self.policy), Arc::clone(&self.rules), now);
+        core
+    }
+}
+
+/// State as a checkpoint holds it.
+pub(super) fn encode(core: &Core, now: UnixNanos) -> Vec<u8> {
+    core.save(1, now).encode_to_vec()
+}
+
+/// Applies a record as the fold does, live and in replay.
+pub(super) fn apply(core: &mut Core, record: &Logged) {
+    let envelope = Envelope::read(record.bytes.clone()).expect("we wrote it");
+    let _applied = core.apply(record.lane, record.next, &envelope, None).expect("it is applied");
+}
