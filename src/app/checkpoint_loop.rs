@@ -4,6 +4,7 @@
 use super::engine::Engine;
 use crate::base::error::Chain;
 use crate::base::shutdown::Shutdown;
+use crate::export::Operation;
 use crate::model::position::Lane;
 use crate::model::series::{History, HistoryError, Tier};
 use crate::model::slot::Slot;
@@ -57,13 +58,16 @@ pub async fn run(
 pub async fn make(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) {
     let (engine, checkpoints) = (engine.clone(), checkpoints.clone());
     let work = tokio::task::spawn_blocking(move || {
-        let started = engine.clock.monotonic();
+        let (began, started) = (engine.clock.now(), engine.clock.monotonic());
         let outcome = write(&engine, &checkpoints, epoch);
         let telemetry = &engine.telemetry;
         let took = engine.clock.monotonic().since(started);
         telemetry.checkpoint_duration_seconds.observe(took.as_secs_f64());
         let name = if outcome.is_ok() { "success" } else { "failure" };
         telemetry.checkpoints_total.with_label_values(&[name]).inc();
+        let error = outcome.as_ref().err().map(|error| Chain(error).to_string());
+        let number = [("radiosonde.epoch", epoch.to_string())];
+        engine.own_spans.record(Operation::Checkpoint, began, took, error.as_deref(), &number);
         match outcome {
             Ok(bytes) => telemetry.checkpoint_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX)),
             Err(error) => {

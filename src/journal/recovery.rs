@@ -5,7 +5,6 @@
 //! then the disk has lost something that was acknowledged, which is never cut away. Such a segment
 //! is left as it is for readers to report, and the lane goes on in a new one.
 
-use crate::base::files::FileHandle;
 use super::JournalError;
 use super::active::Active;
 use super::format::{FRAME_BYTES, Frame, HEADER_BYTES, Seed};
@@ -13,6 +12,7 @@ use super::frames::{Frames, Step, is_blank};
 use super::lane::{Segment, Segments};
 use super::lane_files::{FIRST_SEGMENT, LaneFiles};
 use crate::base::clock::UnixNanos;
+use crate::base::files::FileHandle;
 use crate::model::position::Position;
 use tracing::warn;
 

@@ -3,12 +3,12 @@
 //! The reserve is a file of zeros. It is filled piece by piece while the writer has nothing else to
 //! do, lies untouched as long as the disk has room, and becomes the next segment when it has none.
 
-use crate::base::files::FileHandle;
 use super::JournalError;
 use super::active::Active;
 use super::lane_files::LaneFiles;
 use crate::base::clock::{MonoNanos, UnixNanos};
 use crate::base::error::Chain;
+use crate::base::files::FileHandle;
 use std::time::Duration;
 use tracing::warn;
 

@@ -256,9 +256,12 @@ mod tests {
                 let disk = FaultyFiles::new();
                 disk.fail_at(operation, fault);
                 let acknowledged = workload(&disk);
-                for survivors in
-                    [Survivors::None, Survivors::All, Survivors::Some(operation), Survivors::Some(0)]
-                {
+                for survivors in [
+                    Survivors::None,
+                    Survivors::All,
+                    Survivors::Some(operation),
+                    Survivors::Some(0),
+                ] {
                     let context = format!("{operation} {fault:?} {survivors:?}");
                     let data = open(dir.path(), &disk.power_cut(survivors)).expect("opens");
                     let found = epoch_of(&data);

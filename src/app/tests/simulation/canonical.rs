@@ -41,8 +41,8 @@ pub(super) fn canonical(core: &mut Core, now: UnixNanos) -> Canonical {
     let mut counts: Vec<_> = core.store.counts.iter().collect();
     counts.sort_by_key(|(id, _)| *id);
     let fine = counts.iter().map(|(_, c)| c.fine(slot.minus(FINE_REACH), slot.plus(8_640)));
-    let windows = counts.iter().flat_map(|(_, counts)| {
-        WINDOWS.map(|seconds| counts.window(Duration::from_secs(seconds)))
-    });
+    let windows = counts
+        .iter()
+        .flat_map(|(_, counts)| WINDOWS.map(|seconds| counts.window(Duration::from_secs(seconds))));
     Canonical { state, fine: fine.collect(), windows: windows.collect() }
 }

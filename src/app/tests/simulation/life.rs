@@ -211,7 +211,9 @@ fn missed(probe: &str, slot: UnixNanos) -> ProbeRun {
     let failure = Failure { reason: FailureReason::Missed, message: "suspended".to_owned() };
     ProbeRun {
         probe: probe.to_owned(),
-        id: RunId(xxhash_rust::xxh3::xxh3_128(format!("{probe} {}", slot.0).as_bytes()).to_be_bytes()),
+        id: RunId(
+            xxhash_rust::xxh3::xxh3_128(format!("{probe} {}", slot.0).as_bytes()).to_be_bytes(),
+        ),
         intended_start: slot,
         outcome: Outcome::Missed,
         failure: Some(failure),

@@ -17,6 +17,7 @@ use crate::model::position::{Lane, Position};
 use crate::model::routing::{Channel, Receiver, Route};
 use crate::model::slot::Slot;
 use crate::notify::{Attempt, DeliveryResult, Moment, Queue};
+use crate::store::CountsBook;
 use crate::wire::record::{DeliveryRecord, Envelope, Kind};
 use crate::wire::state::CheckpointState;
 use bytes::Bytes;
@@ -91,7 +92,10 @@ impl Setup {
                 routes: ["oncall", "log"].map(goes_on_to).into(),
                 ..Route::default()
             },
-            probe_intervals: probes.iter().map(|(name, every)| ((*name).to_owned(), *every)).collect(),
+            probe_intervals: probes
+                .iter()
+                .map(|(name, every)| ((*name).to_owned(), *every))
+                .collect(),
             ..Policy::default()
         });
         Self { policy, rules }
@@ -130,8 +134,7 @@ fn goes_on_to(name: &str) -> Route {
 impl Machine {
     /// A daemon that starts on an empty journal.
     pub(super) fn new(clock: Clock, setup: Setup) -> Self {
-        let mut core = Core::default();
-        core.configure(Arc::clone(&setup.policy), Arc::clone(&setup.rules), clock.now());
+        let core = setup.fresh(clock.now());
         let queue = Queue::new(setup.policy.receivers.clone(), BACKOFF);
         let checkpoint = (encode(&core, clock.now()), 0);
         Self { clock, setup, core, journal: Vec::new(), queue, in_flight: Vec::new(), checkpoint }
@@ -214,18 +217,30 @@ impl Machine {
     pub(super) fn restart(&mut self) {
         let now = self.clock.now();
         self.core = self.setup.resume(&self.checkpoint.0, now);
-        self.journal.iter().skip(self.checkpoint.1).for_each(|record| apply(&mut self.core, record));
+        self.journal
+            .iter()
+            .skip(self.checkpoint.1)
+            .for_each(|record| apply(&mut self.core, record));
         self.queue = Queue::new(self.setup.policy.receivers.clone(), BACKOFF);
         self.in_flight.clear();
     }
 }
 
 impl Setup {
+    /// State of a first start, on an empty journal.
+    pub(super) fn fresh(&self, now: UnixNanos) -> Core {
+        let mut core = Core::default();
+        let new = core.configure(Arc::clone(&self.policy), Arc::clone(&self.rules), now);
+        core.store.counts.complete(&new, &CountsBook::default());
+        core
+    }
+
     /// State as a start takes it up from an encoded checkpoint.
     pub(super) fn resume(&self, checkpoint: &[u8], now: UnixNanos) -> Core {
         let state = CheckpointState::decode(checkpoint).expect("we encoded it");
         let mut core = Core::load(&state);
-        core.configure(Arc::clone(&self.policy), Arc::clone(&self.rules), now);
+        let new = core.configure(Arc::clone(&self.policy), Arc::clone(&self.rules), now);
+        assert_eq!(new.ids, [], "the checkpoint had them");
         core
     }
 }

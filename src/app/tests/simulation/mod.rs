@@ -18,7 +18,6 @@ use self::canonical::canonical;
 use self::life::{Life, START};
 use self::machine::{Logged, Machine, Setup, apply, encode};
 use self::phones::{Account, Phones};
-use crate::alert::Core;
 use crate::base::clock::{Clock, UnixNanos};
 use crate::model::alert::AlertState;
 use crate::model::position::Lane;
@@ -30,7 +29,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 const SEEDS: u64 = 50;
@@ -74,13 +73,17 @@ fn every_alert_is_told_once_and_resolves() {
             told.entry(lane).or_default().push((notification.transition, notification.resolved));
         }
         let decided = decided(&life.machine.journal);
-        let expected: BTreeMap<_, _> = decided.iter().map(|((i, r), t)| ((&**i, &**r), t.clone())).collect();
+        let expected: BTreeMap<_, _> =
+            decided.iter().map(|((i, r), t)| ((&**i, &**r), t.clone())).collect();
         // Same messages in the same order: the number rises, so nothing overtakes.
         assert_eq!(told, expected, "seed {seed}");
         for ((incident, receiver), transitions) in &told {
             let resolves = transitions.iter().filter(|(_, resolved)| *resolved).count();
             let ends = transitions.last().is_some_and(|(_, resolved)| *resolved);
-            assert!(resolves == 1 && ends && transitions.len() > 1, "seed {seed}: {incident} {receiver}");
+            assert!(
+                resolves == 1 && ends && transitions.len() > 1,
+                "seed {seed}: {incident} {receiver}"
+            );
             firings += 1;
         }
     }
@@ -119,16 +122,11 @@ fn a_replay_from_any_cut_reaches_the_same_state() {
         let end = life.machine.clock.now();
         let setup = &life.machine.setup;
         let journal = &life.machine.journal;
-        let fresh = || {
-            let mut core = Core::default();
-            core.configure(Arc::clone(&setup.policy), Arc::clone(&setup.rules), START);
-            core
-        };
         let mut lived = setup.resume(&encode(&life.machine.core, end), end);
         let lived = canonical(&mut lived, end);
         let mut cuts = vec![0, journal.len(), rng.random_range(0..journal.len())];
         cuts.sort_unstable();
-        let mut whole = fresh();
+        let mut whole = setup.fresh(START);
         let mut at = 0;
         for cut in cuts {
             journal[at..cut].iter().for_each(|record| apply(&mut whole, record));

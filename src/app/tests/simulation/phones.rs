@@ -124,8 +124,8 @@ impl Phones {
             .map(|_| {
                 self.numbers += 1;
                 let at = now.minus(Duration::from_millis(rng.random_range(0..10_000)));
-                let bad = (backend.suffers(fault, at) && rng.random_bool(0.7))
-                    || backend.noise(at, rng);
+                let bad =
+                    (backend.suffers(fault, at) && rng.random_bool(0.7)) || backend.noise(at, rng);
                 Item { number: self.numbers, at, bad }
             })
             .collect()
