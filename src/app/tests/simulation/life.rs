@@ -112,10 +112,10 @@ impl Life {
             self.receivers.are_down = !self.receivers.are_down && !calm;
         }
         self.machine.deliver(&mut self.receivers, &mut self.rng);
-        if self.rng.random_bool(0.05) {
+        if self.rng.random_bool(0.01) {
             self.machine.checkpoint();
         }
-        if self.rng.random_bool(0.01) {
+        if self.rng.random_bool(0.007) {
             self.machine.restart();
         }
     }

@@ -124,8 +124,7 @@ fn a_replay_from_any_cut_reaches_the_same_state() {
         let journal = &life.machine.journal;
         let mut lived = setup.resume(&encode(&life.machine.core, end), end);
         let lived = canonical(&mut lived, end);
-        let mut cuts = vec![0, journal.len(), rng.random_range(0..journal.len())];
-        cuts.sort_unstable();
+        let cuts = [0, rng.random_range(0..journal.len())];
         let mut whole = setup.fresh(START);
         let mut at = 0;
         for cut in cuts {
