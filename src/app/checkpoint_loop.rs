@@ -1,5 +1,10 @@
 //! State to disk: one epoch a minute. History blocks first, then the checkpoint that makes them
 //! count, then the journal may forget.
+//!
+//! When history takes the blocks and the checkpoint fails after that, the blocks stay where they are:
+//! the head has let go of them, and the next checkpoint makes them count. Whether the failed one is on
+//! the disk is unknown, and a start is right either way. When history fails, the head takes its blocks
+//! back, and what history had taken of them must go before anything else is written.
 
 use super::engine::Engine;
 use crate::base::error::Chain;
@@ -10,6 +15,7 @@ use crate::model::series::{History, HistoryError, Tier};
 use crate::model::slot::Slot;
 use crate::store::data_dir::{DataDir, DataDirError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How often a checkpoint is made.
@@ -24,6 +30,26 @@ pub struct Checkpoints {
     pub history: Arc<dyn History>,
     /// How long each tier is kept.
     pub keep: [(Tier, Duration); 2],
+    /// The epoch of which history may hold blocks that the head has taken back; 0 when none.
+    unclean: Arc<AtomicU64>,
+}
+
+impl Checkpoints {
+    /// Checkpoints into these places.
+    #[must_use]
+    pub fn new(data: Arc<DataDir>, history: Arc<dyn History>, keep: [(Tier, Duration); 2]) -> Self {
+        Self { data, history, keep, unclean: Arc::default() }
+    }
+
+    /// Drops what a failed epoch has left in history of blocks that the head has taken back.
+    fn clean(&self) -> Result<(), HistoryError> {
+        let failed = self.unclean.load(Ordering::Acquire);
+        if let Some(whole) = failed.checked_sub(1) {
+            self.history.recover(whole)?;
+            self.unclean.store(0, Ordering::Release);
+        }
+        Ok(())
+    }
 }
 
 /// Why a checkpoint failed. The one before still stands, and the journal keeps what it needs.
@@ -54,8 +80,8 @@ pub async fn run(
     }
 }
 
-/// Makes one checkpoint off the async threads, and says how it went.
-pub async fn make(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) {
+/// Makes one checkpoint off the async threads, and says how it went. Whether it was made.
+pub async fn make(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) -> bool {
     let (engine, checkpoints) = (engine.clone(), checkpoints.clone());
     let work = tokio::task::spawn_blocking(move || {
         let (began, started) = (engine.clock.now(), engine.clock.monotonic());
@@ -68,19 +94,26 @@ pub async fn make(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) {
         let error = outcome.as_ref().err().map(|error| Chain(error).to_string());
         let number = [("radiosonde.epoch", epoch.to_string())];
         engine.own_spans.record(Operation::Checkpoint, began, took, error.as_deref(), &number);
-        match outcome {
-            Ok(bytes) => telemetry.checkpoint_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX)),
+        match &outcome {
+            Ok(bytes) => telemetry.checkpoint_bytes.set(i64::try_from(*bytes).unwrap_or(i64::MAX)),
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "a checkpoint failed; the journal keeps everything")
+                tracing::error!(error = %Chain(error), "a checkpoint failed; the journal keeps everything")
             }
         }
+        outcome.is_ok()
     });
-    if work.await.is_err() {
+    work.await.unwrap_or_else(|_| {
         tracing::error!("a checkpoint was cut off");
-    }
+        false
+    })
 }
 
-fn write(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) -> Result<u64, CheckpointError> {
+pub(super) fn write(
+    engine: &Engine,
+    checkpoints: &Checkpoints,
+    epoch: u64,
+) -> Result<u64, CheckpointError> {
+    checkpoints.clean()?;
     let now = engine.clock.now();
     let slot = Slot::of(now);
     let (due, state, positions) = {
@@ -88,8 +121,9 @@ fn write(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) -> Result<u64, 
         core.store.counts.advance(slot);
         core.store.counts.settle();
         core.store.evidence.settle(slot);
+        core.store.head.forget_idle(slot);
         let due = core.store.head.due(slot);
-        core.store.head.close(&due, slot);
+        core.store.head.close(&due);
         let core = &mut *core;
         core.folder.settle(&core.store, now);
         publish(engine, core, now);
@@ -98,13 +132,13 @@ fn write(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) -> Result<u64, 
     let written = due.blocks.iter().try_for_each(|(tier, blocks)| {
         if blocks.is_empty() { Ok(()) } else { checkpoints.history.write(*tier, epoch, blocks) }
     });
-    let outcome = written
-        .map_err(CheckpointError::from)
-        .and_then(|()| Ok(checkpoints.data.write_checkpoint(&state)?));
-    if outcome.is_err() {
+    if let Err(error) = written {
         engine.core.write().store.head.reopen(&due);
+        checkpoints.unclean.store(epoch, Ordering::Release);
+        checkpoints.clean()?;
+        return Err(error.into());
     }
-    let bytes = outcome?;
+    let bytes = checkpoints.data.write_checkpoint(&state)?;
     for (lane, position) in positions {
         engine.journal.release(lane, position, now);
         let disk = i64::try_from(engine.journal.disk_bytes(lane)).unwrap_or(i64::MAX);

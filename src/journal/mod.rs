@@ -262,6 +262,12 @@ impl Journal {
         self.lane(lane).segments.lock().since(at)
     }
 
+    /// Whether the lane still has every record that was ever acknowledged.
+    #[must_use]
+    pub fn has_everything(&self, lane: Lane) -> bool {
+        self.first(lane).segment <= lane_files::FIRST_SEGMENT
+    }
+
     /// Bytes of the lane's files from a position on, about: what reading from there will take.
     #[must_use]
     pub fn bytes_from(&self, lane: Lane, from: Position) -> u64 {

@@ -165,6 +165,12 @@ impl DataDir {
 
     /// Content before name: the caller makes the name durable.
     fn write_durably(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        // After a failed flush nothing is known of a file, whatever later ones say: never the same one
+        // twice.
+        match self.files.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut file = self.files.create(path)?;
         file.write_at(0, bytes)?;
         file.sync_data()

@@ -1,5 +1,6 @@
-//! Runs against real servers on loopback, faults included.
+//! Runs against real servers on loopback, faults included; and schedules against the calendar.
 
+mod calendar;
 mod http;
 mod journey;
 mod scheduler;

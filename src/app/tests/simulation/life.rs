@@ -1,8 +1,11 @@
-//! One seed's life: two hours, of which the last half is calm, so that everything comes to its end.
+//! One seed's life: seventy-five minutes, the last third of which is calm, so that everything comes to
+//! its end.
 
-use super::backend::Backend;
-use super::machine::{Machine, Setup};
-use super::phones::Phones;
+use super::super::backend::Backend;
+use super::super::phones::Phones;
+use super::super::setup::Setup;
+use super::super::{START, envelope};
+use super::machine::Machine;
 use super::receiver::Receivers;
 use crate::alert::codec::silence_record;
 use crate::base::clock::{Clock, UnixNanos};
@@ -13,20 +16,18 @@ use crate::model::position::Lane;
 use crate::model::probe::{Failure, FailureReason, Outcome, ProbeRun, RunId};
 use crate::probe::spec::{Cadence, ProbeSpec};
 use crate::probe::{ClockState, Plan, Release};
-use crate::wire::probe_spans;
-use crate::wire::record::{AcknowledgementRecord, Envelope, Kind, Origin, RefusalRecord};
-use prost::Message;
+use crate::wire::record::{AcknowledgementRecord, Envelope, Kind, RefusalRecord};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// When every life begins: 2026-11-24T09:00:00Z.
-pub(super) const START: UnixNanos = UnixNanos(1_795_510_800_000_000_000);
+/// So few that every app overflows.
+const MAX_SERIES: usize = 5;
 const TICK: Duration = Duration::from_secs(10);
-const TROUBLED: Duration = Duration::from_secs(60 * 60);
-const CALM: Duration = Duration::from_secs(60 * 60);
+const TROUBLED: Duration = Duration::from_secs(50 * 60);
+const CALM: Duration = Duration::from_secs(25 * 60);
 
 /// A life that was lived.
 pub(super) struct Life {
@@ -48,7 +49,7 @@ impl Life {
     pub(super) fn live(seed: u64) -> Self {
         let mut life = Self::born(seed);
         let end = START.plus(TROUBLED).plus(CALM);
-        let suspend_at = START.plus(Duration::from_secs(life.rng.random_range(600..3_000)));
+        let suspend_at = START.plus(Duration::from_secs(life.rng.random_range(600..2_400)));
         let mut suspended = false;
         while life.machine.clock.now() < end {
             let mut clock = ClockState::Steady;
@@ -75,7 +76,7 @@ impl Life {
         let interval = |(name, cadence): &(&'static str, Cadence)| {
             (*name, crate::probe::longest_interval(name, cadence, START))
         };
-        let setup = Setup::new(&probes.iter().map(interval).collect::<Vec<_>>());
+        let setup = Setup::new(&probes.iter().map(interval).collect::<Vec<_>>(), MAX_SERIES);
         let mut plan = Plan::default();
         plan.replace(probes.into_iter().map(spec).collect(), START).expect("sound cadences");
         Self {
@@ -109,13 +110,14 @@ impl Life {
         self.people(now);
         let calm = now >= START.plus(TROUBLED);
         if self.rng.random_bool(0.02) {
-            self.receivers.are_down = !self.receivers.are_down && !calm;
+            self.receivers.are_down = !self.receivers.are_down;
         }
+        self.receivers.are_down &= !calm;
         self.machine.deliver(&mut self.receivers, &mut self.rng);
-        if self.rng.random_bool(0.01) {
+        if self.rng.random_bool(0.008) {
             self.machine.checkpoint();
         }
-        if self.rng.random_bool(0.007) {
+        if self.rng.random_bool(0.005) {
             self.machine.restart();
         }
     }
@@ -219,10 +221,4 @@ fn missed(probe: &str, slot: UnixNanos) -> ProbeRun {
         failure: Some(failure),
         ..ProbeRun::default()
     }
-}
-
-/// A run as it is journaled.
-pub(super) fn envelope(run: &ProbeRun, at: UnixNanos) -> Envelope {
-    let payload = probe_spans::encode(run).encode_to_vec().into();
-    Envelope::new(Origin::Probe, Kind::Traces, at, payload)
 }

@@ -2,22 +2,20 @@
 //! back end with incidents, phones whose requests come late, twice and out of order, decisions,
 //! deliveries to receivers that fail, suspends, and restarts at any moment.
 //!
-//! [`backend`] is what is measured, [`phones`] and [`receiver`] what surrounds it, [`machine`] the
-//! daemon, [`life`] one seed's life, [`canonical`] how states are compared. Every assertion names its
-//! seed; the same seed lives the same life.
+//! [`machine`] is the daemon, [`receiver`] whom it tells, [`life`] one seed's life. Every assertion
+//! names its seed; the same seed lives the same life.
 
-mod backend;
-mod canonical;
 mod life;
 mod machine;
-mod phones;
 mod receiver;
 
-use self::backend::Backend;
-use self::canonical::canonical;
-use self::life::{Life, START};
-use self::machine::{Logged, Machine, Setup, apply, encode};
-use self::phones::{Account, Phones};
+use self::life::Life;
+use self::machine::{Logged, Machine, apply, encode};
+use super::backend::Backend;
+use super::canonical::{assert_same, canonical};
+use super::phones::{Account, Phones};
+use super::setup::Setup;
+use super::{START, envelope};
 use crate::base::clock::{Clock, UnixNanos};
 use crate::model::alert::AlertState;
 use crate::model::position::Lane;
@@ -139,22 +137,6 @@ fn a_replay_from_any_cut_reaches_the_same_state() {
     }
 }
 
-/// Compares part by part, so that a failure names the part and not the whole state.
-fn assert_same(found: &canonical::Canonical, expected: &canonical::Canonical, context: &str) {
-    assert_eq!(found.windows, expected.windows, "windows: {context}");
-    assert_eq!(found.fine, expected.fine, "fine slots: {context}");
-    let (f, e) = (&found.state, &expected.state);
-    assert_eq!(f.indicators, e.indicators, "indicators: {context}");
-    assert_eq!(f.alerts, e.alerts, "alerts: {context}");
-    assert_eq!(f.ledger, e.ledger, "ledger: {context}");
-    assert_eq!(f.late, e.late, "late data: {context}");
-    assert!(f.dedupe == e.dedupe, "dedupe: {context}");
-    assert!(f.runs == e.runs, "evidence of probes: {context}");
-    assert_eq!(f.phones, e.phones, "evidence of phones: {context}");
-    assert_eq!(f.series, e.series, "series: {context}");
-    assert!(f == e, "something else: {context}");
-}
-
 /// Guarantees that arrival in any order, and evaluation at any moments between, give the same counts,
 /// budgets, series and ledger, bit for bit.
 #[test]
@@ -166,7 +148,7 @@ fn the_order_of_arrival_does_not_matter() {
         let mut backend = Backend::new(now.minus(day)..now.plus(day), &mut rng);
         backend.incidents.iter_mut().for_each(|i| i.time = now.minus(day / 2)..now.plus(day));
         let mut records = records(&backend, now, &mut rng);
-        let setup = Setup::new(&[]);
+        let setup = Setup::new(&[], 2_000);
         let fold = |records: &[(Lane, Envelope)], rng: &mut StdRng| {
             let clock = Clock::manual(now.minus(day * 8));
             let mut machine = Machine::new(clock.clone(), setup.clone());
@@ -205,7 +187,7 @@ fn records(backend: &Backend, now: UnixNanos, rng: &mut StdRng) -> Vec<(Lane, En
     for n in 0..60 {
         let slot = now.minus(Duration::from_secs(n * 97));
         let run = backend.run(if n % 2 == 0 { "chat" } else { "rest" }, slot, rng);
-        records.push((Lane::Control, life::envelope(&run, now)));
+        records.push((Lane::Control, envelope(&run, now)));
         let request = phones.request(backend, now, rng);
         let envelope = phones.arrive(now, &request);
         if rng.random_bool(0.2) {

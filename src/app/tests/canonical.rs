@@ -46,3 +46,19 @@ pub(super) fn canonical(core: &mut Core, now: UnixNanos) -> Canonical {
         .flat_map(|(_, counts)| WINDOWS.map(|seconds| counts.window(Duration::from_secs(seconds))));
     Canonical { state, fine: fine.collect(), windows: windows.collect() }
 }
+
+/// Compares part by part, so that a failure names the part and not the whole state.
+pub(super) fn assert_same(found: &Canonical, expected: &Canonical, context: &str) {
+    assert_eq!(found.windows, expected.windows, "windows: {context}");
+    assert_eq!(found.fine, expected.fine, "fine slots: {context}");
+    let (f, e) = (&found.state, &expected.state);
+    assert_eq!(f.indicators, e.indicators, "indicators: {context}");
+    assert_eq!(f.alerts, e.alerts, "alerts: {context}");
+    assert_eq!(f.ledger, e.ledger, "ledger: {context}");
+    assert_eq!(f.late, e.late, "late data: {context}");
+    assert!(f.dedupe == e.dedupe, "dedupe: {context}");
+    assert!(f.runs == e.runs, "evidence of probes: {context}");
+    assert_eq!(f.phones, e.phones, "evidence of phones: {context}");
+    assert_eq!(f.series, e.series, "series: {context}");
+    assert!(f == e, "something else: {context}");
+}
