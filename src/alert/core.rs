@@ -198,7 +198,9 @@ impl Core {
             p.map(|p| Position { segment: p.segment, offset: p.offset }).unwrap_or_default()
         };
         let mut store = store::codec::load(saved);
-        let folder = aggregate::codec::load(saved, &mut store.evidence);
+        let mut folder = aggregate::codec::load(saved, &mut store.evidence);
+        // Series count against their app's cap, as they did when the checkpoint was made.
+        folder.settle(&store, UnixNanos(saved.at_unix_nano));
         let book = saved.alerts.as_ref().map(state::load).unwrap_or_default();
         let (control, bulk) = (position(saved.control), position(saved.bulk));
         Self { store, folder, book, control, bulk, ..Self::default() }

@@ -16,6 +16,8 @@ pub mod outbox;
 pub mod policy;
 pub mod state;
 pub mod summary;
+#[cfg(test)]
+mod tests;
 
 pub use self::core::{Core, SharedCore};
 pub use book::AlertBook;

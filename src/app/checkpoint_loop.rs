@@ -1,17 +1,23 @@
 //! State to disk: one epoch a minute, sooner under load. History blocks and hashes of items first,
 //! then the checkpoint that makes them count, then the journal may forget.
+//!
+//! When history takes the blocks and the checkpoint fails after that, blocks and hashes stay where they
+//! are: the next checkpoint makes them count. Whether the failed one is on the disk is unknown, and a
+//! start is right either way. When history fails, the head takes its blocks back, and what history had
+//! taken of them must go before anything else is written.
 
 use super::engine::Engine;
+use crate::aggregate::dedupe::Piece;
 use crate::base::error::Chain;
 use crate::base::shutdown::Shutdown;
 use crate::export::Operation;
 use crate::model::position::Lane;
 use crate::model::series::{History, HistoryError, Tier};
 use crate::model::slot::Slot;
-use crate::aggregate::dedupe::Piece;
 use crate::store::data_dir::{DataDir, DataDirError};
 use crate::store::dedupe_files;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How often a checkpoint is made.
@@ -33,6 +39,26 @@ pub struct Checkpoints {
     pub history: Arc<dyn History>,
     /// How long each tier is kept.
     pub keep: [(Tier, Duration); 2],
+    /// The epoch of which history may hold blocks that the head has taken back; 0 when none.
+    unclean: Arc<AtomicU64>,
+}
+
+impl Checkpoints {
+    /// Checkpoints into these places.
+    #[must_use]
+    pub fn new(data: Arc<DataDir>, history: Arc<dyn History>, keep: [(Tier, Duration); 2]) -> Self {
+        Self { data, history, keep, unclean: Arc::default() }
+    }
+
+    /// Drops what a failed epoch has left in history of blocks that the head has taken back.
+    fn clean(&self) -> Result<(), HistoryError> {
+        let failed = self.unclean.load(Ordering::Acquire);
+        if let Some(whole) = failed.checked_sub(1) {
+            self.history.recover(whole)?;
+            self.unclean.store(0, Ordering::Release);
+        }
+        Ok(())
+    }
 }
 
 /// Why a checkpoint failed. The one before still stands, and the journal keeps what it needs.
@@ -72,8 +98,8 @@ async fn much_to_replay(engine: &Engine) {
     }
 }
 
-/// Makes one checkpoint off the async threads, and says how it went.
-pub async fn make(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) {
+/// Makes one checkpoint off the async threads, and says how it went. Whether it was made.
+pub async fn make(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) -> bool {
     let (engine, checkpoints) = (engine.clone(), checkpoints.clone());
     let work = tokio::task::spawn_blocking(move || {
         let (began, started) = (engine.clock.now(), engine.clock.monotonic());
@@ -86,23 +112,30 @@ pub async fn make(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) {
         let error = outcome.as_ref().err().map(|error| Chain(error).to_string());
         let number = [("radiosonde.epoch", epoch.to_string())];
         engine.own_spans.record(Operation::Checkpoint, began, took, error.as_deref(), &number);
-        match outcome {
+        match &outcome {
             Ok(bytes) => {
-                telemetry.checkpoint_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+                telemetry.checkpoint_bytes.set(i64::try_from(*bytes).unwrap_or(i64::MAX));
                 let now = engine.clock.now().as_seconds();
                 telemetry.checkpoint_last_success_timestamp_seconds.set(now);
             }
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "a checkpoint failed; the journal keeps everything")
+                tracing::error!(error = %Chain(error), "a checkpoint failed; the journal keeps everything")
             }
         }
+        outcome.is_ok()
     });
-    if work.await.is_err() {
+    work.await.unwrap_or_else(|_| {
         tracing::error!("a checkpoint was cut off");
-    }
+        false
+    })
 }
 
-fn write(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) -> Result<u64, CheckpointError> {
+pub(super) fn write(
+    engine: &Engine,
+    checkpoints: &Checkpoints,
+    epoch: u64,
+) -> Result<u64, CheckpointError> {
+    checkpoints.clean()?;
     let now = engine.clock.now();
     let slot = Slot::of(now);
     let hashes = checkpoints.data.join(HASHES);
@@ -112,8 +145,9 @@ fn write(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) -> Result<u64, 
         core.store.counts.advance(slot);
         core.store.counts.settle();
         core.store.evidence.settle(slot);
+        core.store.head.forget_idle(slot);
         let due = core.store.head.due(slot);
-        core.store.head.close(&due, slot);
+        core.store.head.close(&due);
         let core = &mut *core;
         core.folder.settle(&core.store, now);
         let positions = [(Lane::Control, core.control), (Lane::Bulk, core.bulk)];
@@ -122,16 +156,14 @@ fn write(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) -> Result<u64, 
     let written = due.blocks.iter().try_for_each(|(tier, blocks)| {
         if blocks.is_empty() { Ok(()) } else { checkpoints.history.write(*tier, epoch, blocks) }
     });
-    let outcome = written.map_err(CheckpointError::from).and_then(|()| {
-        let of_hashes =
-            dedupe_files::write(&hashes, epoch, full, pieces.iter().map(Piece::encode))?;
-        Ok(checkpoints.data.write_checkpoint(&state)? + of_hashes)
-    });
-    if outcome.is_err() {
+    if let Err(error) = written {
         engine.core.write().store.head.reopen(&due);
-        dedupe_files::discard(&hashes, epoch);
+        checkpoints.unclean.store(epoch, Ordering::Release);
+        checkpoints.clean()?;
+        return Err(error.into());
     }
-    let bytes = outcome?;
+    let of_hashes = dedupe_files::write(&hashes, epoch, full, pieces.iter().map(Piece::encode))?;
+    let bytes = checkpoints.data.write_checkpoint(&state)? + of_hashes;
     drop(pieces);
     engine.core.write().folder.dedupe.committed();
     dedupe_files::retain(&hashes, epoch)?;

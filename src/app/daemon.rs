@@ -1,11 +1,14 @@
 //! Starts everything in order, one line a subsystem, and ends it in reverse.
 
+use super::checkpoint_loop::Checkpoints;
 use super::collector::Collector;
 use super::engine::Engine;
 use super::front_door::{self, FrontDoor};
 use super::handle::Handle;
+use super::rebuild::Rebuild;
 use super::recount::Recount;
 use super::reload::{self, Source};
+use super::replay::Replayed;
 use super::{
     checkpoint_loop, deliver_loop, evaluate_loop, fold_loop, opening, replay, results, watch,
 };
@@ -110,19 +113,25 @@ pub async fn run(
     };
 
     // What is on the disk.
-    let data = Arc::new(DataDir::open(&daemon.data)?);
+    let files = Arc::new(SystemFiles);
+    let data = Arc::new(DataDir::open(&daemon.data, files.clone())?);
     let checkpoint = data.read_checkpoint()?;
     let epoch = checkpoint.as_ref().map_or(0, |state| state.epoch);
     if let Some(state) = &checkpoint {
         let at = UnixNanos(state.at_unix_nano).as_seconds();
         telemetry.checkpoint_last_success_timestamp_seconds.set(at);
     }
-    let (checkpoints, history) = opening::history(&settings, &data, epoch, &telemetry)?;
+    let opened = opening::history(&settings, &data, epoch, &telemetry)?;
+    let made = checkpoint.as_ref().map_or(now, |state| UnixNanos(state.at_unix_nano));
+    let rebuild = Rebuild::new(Arc::clone(&opened.history), opened.set_aside, made, epoch);
+    let rebuild = Arc::new(rebuild);
+    let history: Arc<dyn History> = opened.history;
+    let checkpoints = Checkpoints::new(data.clone(), Arc::clone(&history), opened.keep);
     let (control, folds_control) = mpsc::channel(FOLD_QUEUE);
     let (bulk, folds_bulk) = mpsc::channel(FOLD_QUEUE);
     let sinks = Sinks { control, bulk };
     let config = opening::journal_config(&settings, &data);
-    let journal = journal::open(config, Arc::new(SystemFiles), clock.clone(), &telemetry, sinks)?;
+    let journal = journal::open(config, files, clock.clone(), &telemetry, sinks)?;
     let mut core = checkpoint.as_ref().map(Core::load).unwrap_or_default();
     let hashes = data.join(checkpoint_loop::HASHES);
     opening::restore_hashes(&mut core, &hashes, checkpoint.as_ref(), now)?;
@@ -142,9 +151,11 @@ pub async fn run(
     let guard = Arc::new(Guard { tokens: daemon.api_tokens.clone() });
     servers.spawn(api::serve(page, api_state(&handle, history, guard, servers.clone(), &engine)));
     tracing::info!(page = %addresses.page, otlp_http = %addresses.otlp_http, otlp_grpc = %addresses.otlp_grpc, "listening");
-    let Some(records) = replay::run(&engine, &shutdown).await? else { return Ok(()) };
+    let replayed = replay::run(&engine, &rebuild, &shutdown).await?;
+    let Some(Replayed { records, gaps }) = replayed else { return Ok(()) };
     tracing::info!(records, "the journal is folded");
     engine.become_ready();
+    let epoch = rebuild.commit(&engine, &checkpoints).await;
 
     // What changes state.
     let fold = fold_loop::start(engine.clone(), folds_control, folds_bulk)?;
@@ -184,7 +195,7 @@ pub async fn run(
         scheduler,
         courier,
         deciders: deciders.clone(),
-        reloads: Mutex::default(),
+        reloads: Mutex::new((None, gaps.iter().map(|gap| gap.change(now)).collect())),
     });
     handle.lead_to(&running);
     servers.spawn(watch::reload_on_hangup(Arc::clone(&running), hangup, servers.clone()));

@@ -43,7 +43,7 @@ async fn run(
     }
 }
 
-fn fold(engine: &Engine, committed: Committed) {
+pub(super) fn fold(engine: &Engine, committed: Committed) {
     let lane = committed.lane;
     let decoded = committed.note.and_then(|note| note.downcast::<Decoded>().ok()).map(|note| *note);
     let envelope = Envelope::read(committed.bytes);

@@ -3,8 +3,8 @@
 //! [`daemon`] starts and stops everything in order; the loops beside it move what one subsystem
 //! hands to the next: [`results`] probe runs to the journal, [`fold_loop`] journal to state,
 //! [`evaluate_loop`] state to decisions, [`deliver_loop`] outbox to couriers, [`checkpoint_loop`]
-//! state to disk. [`replay`] and [`recount`] read the journal again, after a start and for new
-//! indicators.
+//! state to disk. [`replay`], [`recount`] and [`rebuild`] read the journal again: after a start, for
+//! new indicators, and for history that did not open.
 
 pub mod checkpoint_loop;
 pub mod cli;
@@ -17,10 +17,13 @@ pub mod fold_loop;
 pub mod front_door;
 pub mod handle;
 pub mod opening;
+pub mod rebuild;
 pub mod recount;
 pub mod reload;
 pub mod replay;
 pub mod results;
+#[cfg(test)]
+mod tests;
 pub mod watch;
 
 pub use cli::main;

@@ -1,7 +1,6 @@
 //! What a start opens: listeners, history, the hashes of items, the journal's and the front door's
 //! configuration.
 
-use super::checkpoint_loop::Checkpoints;
 use super::daemon::{Addresses, StartError};
 use super::reload;
 use crate::alert::Core;
@@ -12,12 +11,13 @@ use crate::journal;
 use crate::model::series::{History, Tier};
 use crate::store::data_dir::{DataDir, DataDirError};
 use crate::store::dedupe_files;
-use crate::store::history::{Config as HistoryConfig, SledHistory};
+use crate::store::history::{Config as HistoryConfig, SetAside, SledHistory};
 use crate::telemetry::Telemetry;
 use crate::wire::state::CheckpointState;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// Binds a listener.
@@ -30,16 +30,26 @@ pub async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener, StartE
     })
 }
 
-/// Opens history at the checkpoint's epoch. One that cannot be opened is set aside.
+/// History as a start finds it.
+pub struct OpenedHistory {
+    /// The engine.
+    pub history: Arc<SledHistory>,
+    /// Windows that are to be made anew from the journal.
+    pub set_aside: Vec<SetAside>,
+    /// How long each tier is kept.
+    pub keep: [(Tier, Duration); 2],
+}
+
+/// Opens history at the checkpoint's epoch. What cannot be opened is set aside.
 ///
 /// # Errors
 /// When the folder cannot be used at all.
 pub fn history(
     settings: &Settings,
-    data: &Arc<DataDir>,
+    data: &DataDir,
     epoch: u64,
     telemetry: &Telemetry,
-) -> Result<(Checkpoints, Arc<dyn History>), StartError> {
+) -> Result<OpenedHistory, StartError> {
     let limits = settings.daemon.history;
     let keep =
         [(Tier::TenSeconds, limits.ten_seconds_keep), (Tier::OneMinute, limits.one_minute_keep)];
@@ -54,8 +64,7 @@ pub fn history(
         tracing::error!(from = %set_aside.from.display(), to = %set_aside.to.display(), reason = set_aside.reason, "history was set aside");
     }
     history.recover(epoch)?;
-    let history: Arc<dyn History> = Arc::new(history);
-    Ok((Checkpoints { data: Arc::clone(data), history: Arc::clone(&history), keep }, history))
+    Ok(OpenedHistory { history: Arc::new(history), set_aside: report.set_aside, keep })
 }
 
 /// Puts back the hashes of items that were folded before the checkpoint. What is missing shortens the
@@ -81,6 +90,7 @@ pub fn restore_hashes(
     }
     Ok(())
 }
+
 /// How the journal is kept.
 #[must_use]
 pub fn journal_config(settings: &Settings, data: &DataDir) -> journal::Config {

@@ -1,7 +1,8 @@
-//! After a start: the journal's records from the checkpoint's positions, applied as they were.
-//! Replay applies decisions and never makes any.
+//! After a start: history that was set aside is made anew, then the journal's records from the
+//! checkpoint's positions are applied as they were. Replay applies decisions and never makes any.
 
 use super::engine::Engine;
+use super::rebuild::{Gap, Rebuild};
 use crate::alert::core::ApplyError;
 use crate::base::error::Chain;
 use crate::base::shutdown::Shutdown;
@@ -9,25 +10,46 @@ use crate::journal::JournalError;
 use crate::model::position::{Lane, Position};
 use crate::wire::record::Envelope;
 use bytes::Bytes;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// How often the page learns how far it is, in records.
 const TELL_EVERY: u64 = 128;
 
-/// Folds everything durable that the checkpoint does not hold, off the async threads. Returns how
-/// many records there were; none when `shutdown` began before the end.
+/// What a start found.
+#[derive(Clone, Debug, Default)]
+pub struct Replayed {
+    /// Records behind the checkpoint.
+    pub records: u64,
+    /// History that is lost for good.
+    pub gaps: Vec<Gap>,
+}
+
+/// Makes history anew that was set aside, and folds everything durable that the checkpoint does not
+/// hold, off the async threads. None when `shutdown` began before the end.
 ///
 /// # Errors
 /// When the journal cannot be read at all; a corrupt record costs the rest of its segment, with a
 /// message, not the start.
-pub async fn run(engine: &Engine, shutdown: &Shutdown) -> Result<Option<u64>, JournalError> {
-    let (engine, shutdown) = (engine.clone(), shutdown.clone());
-    let folding = tokio::task::spawn_blocking(move || replay(&engine, &shutdown));
+pub async fn run(
+    engine: &Engine,
+    rebuild: &Arc<Rebuild>,
+    shutdown: &Shutdown,
+) -> Result<Option<Replayed>, JournalError> {
+    let (engine, rebuild, shutdown) = (engine.clone(), Arc::clone(rebuild), shutdown.clone());
+    let folding = tokio::task::spawn_blocking(move || {
+        let gaps = rebuild.run(&engine).unwrap_or_else(|error| {
+            tracing::error!(error = %Chain(&error), "history cannot be made anew; the next start tries again");
+            Vec::new()
+        });
+        let records = replay(&engine, &shutdown)?;
+        Ok(records.map(|records| Replayed { records, gaps }))
+    });
     // The task is cut off only when the whole runtime ends.
     folding.await.unwrap_or(Ok(None))
 }
 
-fn replay(engine: &Engine, shutdown: &Shutdown) -> Result<Option<u64>, JournalError> {
+pub(super) fn replay(engine: &Engine, shutdown: &Shutdown) -> Result<Option<u64>, JournalError> {
     let journal = &engine.journal;
     let from = {
         let core = engine.core.read();

@@ -1,8 +1,8 @@
 //! The segment that is written to.
 
 use super::JournalError;
-use super::files::FileHandle;
 use super::format::{HEADER_BYTES, Seed};
+use crate::base::files::FileHandle;
 use std::path::PathBuf;
 
 /// The newest segment of a lane, open for appending.

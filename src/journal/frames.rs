@@ -1,7 +1,7 @@
 //! Walks the records of one segment file, for recovery and for readers.
 
-use super::files::FileHandle;
 use super::format::{FRAME_BYTES, Frame, Seed};
+use crate::base::files::FileHandle;
 use bytes::{Bytes, BytesMut};
 use std::io;
 

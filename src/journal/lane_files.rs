@@ -3,9 +3,9 @@
 
 use super::JournalError;
 use super::active::Active;
-use super::files::{FileHandle, Files};
 use super::format::{HEADER_BYTES, HeaderError, Seed, SegmentHeader};
 use crate::base::clock::UnixNanos;
+use crate::base::files::{FileHandle, Files};
 use crate::model::position::Lane;
 use std::io::ErrorKind;
 use std::path::PathBuf;

@@ -12,7 +12,7 @@
 //!
 //! The bytes are described in `format`. `writer` is the thread, `active` what it writes to and
 //! `reserve` the space claimed ahead; `recovery` takes up what a crash left, `reader` replays,
-//! `retention` lets go. All files are touched through [`files::Files`].
+//! `retention` lets go. All files are touched through [`Files`].
 //!
 //! A failed write or flush *poisons* its lane: what is on the disk is then unknown, so nothing more
 //! is promised until a restart has looked. Only a full disk is survived, because the write can be
@@ -20,7 +20,6 @@
 
 mod active;
 mod error;
-pub mod faulty;
 pub mod files;
 mod format;
 mod frames;
@@ -42,10 +41,10 @@ pub use format::MAX_RECORD_BYTES;
 pub use reader::Reader;
 
 use crate::base::clock::{Clock, UnixNanos};
+use crate::base::files::Files;
 use crate::model::position::{Lane, Position};
 use crate::telemetry::Telemetry;
 use bytes::Bytes;
-use files::Files;
 use lane::LaneState;
 use lane_files::LaneFiles;
 use retention::Limits;
@@ -272,6 +271,12 @@ impl Journal {
     #[must_use]
     pub fn since(&self, lane: Lane, at: UnixNanos) -> Position {
         self.lane(lane).segments.lock().since(at)
+    }
+
+    /// Whether the lane still has every record that was ever acknowledged.
+    #[must_use]
+    pub fn has_everything(&self, lane: Lane) -> bool {
+        self.first(lane).segment <= lane_files::FIRST_SEGMENT
     }
 
     /// Bytes of the lane's files from a position on, about: what reading from there will take.

@@ -7,12 +7,12 @@
 
 use super::JournalError;
 use super::active::Active;
-use super::files::FileHandle;
 use super::format::{FRAME_BYTES, Frame, HEADER_BYTES, Seed};
 use super::frames::{Frames, Step, is_blank};
 use super::lane::{Segment, Segments};
 use super::lane_files::{FIRST_SEGMENT, LaneFiles};
 use crate::base::clock::UnixNanos;
+use crate::base::files::FileHandle;
 use crate::model::position::Position;
 use tracing::warn;
 

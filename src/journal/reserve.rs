@@ -5,10 +5,10 @@
 
 use super::JournalError;
 use super::active::Active;
-use super::files::FileHandle;
 use super::lane_files::LaneFiles;
 use crate::base::clock::{MonoNanos, UnixNanos};
 use crate::base::error::Chain;
+use crate::base::files::FileHandle;
 use std::time::Duration;
 use tracing::warn;
 

@@ -250,6 +250,40 @@ mod tests {
             prop_assert_eq!(b, whole);
         }
 
+        /// Guarantees that merging in any grouping is counting the values between the same bounds.
+        #[test]
+        fn explicit_merge_is_counting_together(
+            groups in prop::collection::vec(prop::collection::vec(0_u32..1_000, 0..30), 1..6),
+            bounds in prop::collection::btree_set(1_u32..1_000, 0..6),
+        ) {
+            let bounds: Vec<f64> = bounds.into_iter().map(f64::from).collect();
+            let build = |values: &[u32]| {
+                let mut counts = vec![0; bounds.len() + 1];
+                for value in values {
+                    counts[bounds.iter().filter(|bound| f64::from(*value) > **bound).count()] += 1;
+                }
+                let sum = values.iter().map(|value| i128::from(*value)).sum();
+                ExplicitHistogram { bounds: bounds.clone(), counts, sum }
+            };
+            let mut merged = build(&[]);
+            groups.iter().rev().for_each(|values| assert!(merged.merge(&build(values))));
+            prop_assert_eq!(&merged, &build(&groups.concat()));
+            let other = ExplicitHistogram { bounds: vec![0.5], counts: vec![1, 1], sum: 7 };
+            prop_assert!(!merged.merge(&other) && merged == build(&groups.concat()));
+        }
+
+        /// Guarantees that what is counted as at or below a bound really is, and that only values of
+        /// the bound's own bucket may be left out.
+        #[test]
+        fn counts_below_a_bound_are_sure(values in prop::collection::vec(0_u64..1 << 34, 0..100), bound in 1_u64..1 << 34) {
+            let mut histogram = ExpHistogram::default();
+            values.iter().for_each(|v| histogram.record(*v));
+            let sure = histogram.count_at_or_below(bound);
+            let below = |limit: &dyn Fn(u64) -> bool| values.iter().filter(|v| limit(**v)).count() as u64;
+            prop_assert!(sure <= below(&|value| value <= bound));
+            prop_assert!(sure >= below(&|value| value == 0 || bucket_of(value) < bucket_of(bound)));
+        }
+
         /// Guarantees the stated error of quantiles: within 4.5 % of the exact one.
         #[test]
         fn quantiles_are_within_the_stated_error(mut values in prop::collection::vec(1_000_u64..1 << 40, 1..300), q in 0.0_f64..1.0) {

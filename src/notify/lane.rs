@@ -14,11 +14,11 @@ pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// The same moment on both clocks: one to show, one to wait for.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Moment {
+pub(crate) struct Moment {
     /// To show.
-    pub(super) unix: UnixNanos,
+    pub(crate) unix: UnixNanos,
     /// To wait for.
-    pub(super) mono: MonoNanos,
+    pub(crate) mono: MonoNanos,
 }
 
 /// A notification that is not settled yet.

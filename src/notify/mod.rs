@@ -19,6 +19,12 @@ mod webhook;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use {
+    lane::Moment,
+    queue::{Attempt, Queue},
+};
+
 pub use courier::{Courier, CourierConfig, MAX_ATTEMPT_TIME};
 pub use http::client;
 pub use lane::MAX_RETRY_AFTER;

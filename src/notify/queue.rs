@@ -76,21 +76,21 @@ pub struct PendingView {
 
 /// An attempt to be made now.
 #[derive(Clone, Debug)]
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     pub(super) receiver: Arc<Receiver>,
-    pub(super) notification: Arc<Notification>,
+    pub(crate) notification: Arc<Notification>,
 }
 
 /// What an attempt led to, as told in metrics and logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Settled(DeliveryResult),
     Retried { error: String, attempts: u32 },
 }
 
 /// Everything that waits or is under way, for all receivers.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     backoff: Backoff,
     desks: BTreeMap<String, Desk>,
     /// What is pending: its id, and for repetitions, which may share one, when it was made.
@@ -103,7 +103,7 @@ pub(super) struct Queue {
 
 impl Queue {
     /// An empty queue for these receivers.
-    pub(super) fn new(receivers: Vec<Receiver>, backoff: Backoff) -> Self {
+    pub(crate) fn new(receivers: Vec<Receiver>, backoff: Backoff) -> Self {
         let mut queue = Self {
             backoff,
             desks: BTreeMap::new(),
@@ -116,7 +116,7 @@ impl Queue {
     }
 
     /// Takes a notification in. False when there is no room; true also when it is known already.
-    pub(super) fn submit(&mut self, notification: Notification, now: Moment) -> bool {
+    pub(crate) fn submit(&mut self, notification: Notification, now: Moment) -> bool {
         let key = identity(&notification);
         if self.known.contains(&key) || self.recent.knows(&notification) {
             return true;
@@ -139,7 +139,7 @@ impl Queue {
     }
 
     /// The next attempt that may be made at `now`.
-    pub(super) fn take_due(&mut self, now: Moment) -> Option<Attempt> {
+    pub(crate) fn take_due(&mut self, now: Moment) -> Option<Attempt> {
         let names: Vec<String> = self.desks.keys().cloned().collect();
         names.iter().find_map(|name| self.take_due_from(name, now))
     }
@@ -165,7 +165,7 @@ impl Queue {
     }
 
     /// An attempt has come back. `random` in 0..1 spreads the next one.
-    pub(super) fn finish(
+    pub(crate) fn finish(
         &mut self,
         notification: &Notification,
         delivery: Delivery,
@@ -197,7 +197,7 @@ impl Queue {
     }
 
     /// The next outcome that nobody has taken.
-    pub(super) fn next_outcome(&mut self) -> Option<Outcome> {
+    pub(crate) fn next_outcome(&mut self) -> Option<Outcome> {
         self.settled.pop_front()
     }
 

@@ -46,6 +46,9 @@ mod tls;
 mod websocket;
 pub mod writes;
 
+#[cfg(test)]
+pub(crate) use plan::{ClockState, Plan, Release};
+
 pub use executor::MAX_CONCURRENT_RUNS;
 pub use journey::CLEANUP_TIMEOUT;
 pub use runner::{Context, SlotStart, run_once};

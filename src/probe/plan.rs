@@ -18,7 +18,7 @@ pub(super) const MAX_REPORTED: usize = 100;
 /// A probe and the gate that lets one run of it through at a time. A probe that a reload changed
 /// keeps its gate, so that its new runs do not overlap the last of the old ones.
 #[derive(Clone, Debug)]
-pub(super) struct Planned {
+pub(crate) struct Planned {
     /// The definition.
     pub spec: Arc<ProbeSpec>,
     /// One permit.
@@ -27,7 +27,7 @@ pub(super) struct Planned {
 
 /// The probes and their next slots.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     entries: Vec<Entry>,
     /// The next slot of each entry, earliest first.
     due: BinaryHeap<Reverse<(UnixNanos, usize)>>,
@@ -42,7 +42,7 @@ struct Entry {
 
 /// What the clock did since the plan was looked at before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ClockState {
+pub(crate) enum ClockState {
     /// It went on.
     Steady,
     /// It jumped, in either direction, or the machine was suspended.
@@ -51,7 +51,7 @@ pub(super) enum ClockState {
 
 /// A slot that is due, or slots that passed.
 #[derive(Clone, Debug)]
-pub(super) enum Release {
+pub(crate) enum Release {
     /// Run now.
     Run(Planned, UnixNanos),
     /// These were missed.
@@ -63,7 +63,7 @@ impl Plan {
     ///
     /// # Errors
     /// The name of a probe whose cadence cannot be understood, and why; the plan stays as it was.
-    pub(super) fn replace(
+    pub(crate) fn replace(
         &mut self,
         probes: Vec<Arc<ProbeSpec>>,
         now: UnixNanos,
@@ -99,7 +99,7 @@ impl Plan {
     }
 
     /// Everything that is due at `now`.
-    pub(super) fn take_due(&mut self, now: UnixNanos, clock: ClockState) -> Vec<Release> {
+    pub(crate) fn take_due(&mut self, now: UnixNanos, clock: ClockState) -> Vec<Release> {
         let mut releases = Vec::new();
         while let Some(Reverse((slot, at))) = self.due.peek().copied().filter(|due| due.0.0 <= now)
         {

@@ -31,7 +31,7 @@ pub(super) enum Schedule {
 
 /// Slots between two instants.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub(super) struct Slots {
+pub(crate) struct Slots {
     /// The first ones.
     pub first: Vec<UnixNanos>,
     /// How many more there were.

@@ -10,7 +10,6 @@ use super::runner::{Context, not_run};
 use super::spec::ProbeSpec;
 use crate::base::clock::{Clock, JumpDetector, MonoNanos, UnixNanos};
 use crate::model::probe::{FailureReason, Outcome, ProbeRun};
-use crate::telemetry::Telemetry;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use prometheus::IntCounter;
 use std::io;
@@ -74,11 +73,7 @@ struct Shared {
     starts: mpsc::Sender<Start>,
     stop: watch::Sender<Option<Duration>>,
     delivery: Delivery,
-<<<<<<< HEAD
     clock_jumps: IntCounter,
-=======
-    telemetry: Telemetry,
->>>>>>> w-tidy
 }
 
 #[derive(Debug, Default)]
@@ -108,11 +103,9 @@ impl Scheduler {
         plan.replace(probes, clock.wall()).map_err(SchedulerError::cadence)?;
         let (starts, incoming) = mpsc::channel(MAX_STARTS);
         let (stop, stopping) = watch::channel(None);
-        let telemetry = context.telemetry.clone();
-        let delivery = Delivery::new(results, telemetry.clone());
+        let delivery = Delivery::new(results, context.telemetry.clone());
         let state = Mutex::new(State { plan, stopping: false });
         let changed = Condvar::new();
-<<<<<<< HEAD
         let clock_jumps = context.telemetry.clock_jumps_total.clone();
         let shared = Arc::new(Shared {
             clock,
@@ -123,11 +116,6 @@ impl Scheduler {
             delivery: delivery.clone(),
             clock_jumps,
         });
-=======
-        let out = delivery.clone();
-        let shared =
-            Arc::new(Shared { clock, state, changed, starts, stop, delivery: out, telemetry });
->>>>>>> w-tidy
         let mut scheduler = Self { shared: Arc::clone(&shared), threads: Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -228,11 +216,7 @@ impl Shared {
             let jump = jumps.observe(wall, mono);
             let clock = if jump.is_some() { ClockState::Jumped } else { ClockState::Steady };
             if let Some(jump) = jump {
-<<<<<<< HEAD
                 self.clock_jumps.inc();
-=======
-                self.telemetry.clock_jumps_total.inc();
->>>>>>> w-tidy
                 tracing::warn!(nanos = jump.nanos, "the clock jumped or the machine slept");
             }
             let releases = state.plan.take_due(wall, clock);

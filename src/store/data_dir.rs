@@ -8,13 +8,16 @@
 //! ```
 //! A checkpoint file: magic `RSCP`, format version (u32), crc32c of the rest (u32), then the
 //! zstd-compressed `wire::state::CheckpointState`; integers little-endian. It is written beside, made
-//! durable, and renamed, so that there is always a whole one.
+//! durable, and renamed, so that there is always a whole one. All but the lock goes through
+//! [`Files`], so that tests can let any step of it fail.
 
+use crate::base::files::Files;
 use crate::wire::state::{CheckpointState, VERSION};
 use prost::Message;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const MAGIC: [u8; 4] = *b"RSCP";
 const HEADER: usize = 12;
@@ -25,6 +28,8 @@ const MAX_STATE_BYTES: usize = 4 << 30;
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
+    files: Arc<dyn Files>,
+    /// The operating system's own, whatever `files` is: it must go with the process.
     _lock: File,
 }
 
@@ -57,11 +62,12 @@ pub enum DataDirError {
 }
 
 impl DataDir {
-    /// Creates the folder if need be, and locks it.
+    /// Creates the folder if need be, and locks it. What is in it is read and written through
+    /// `files`.
     ///
     /// # Errors
     /// When another process holds it or it cannot be written.
-    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+    pub fn open(path: &Path, files: Arc<dyn Files>) -> Result<Self, DataDirError> {
         let error = |doing, path: &Path| {
             let path = path.to_owned();
             move |source| DataDirError::Io { doing, path, source }
@@ -75,7 +81,7 @@ impl DataDir {
             .open(&file)
             .map_err(error("opening", &file))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), files, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::Locked(path.to_owned())),
             Err(TryLockError::Error(source)) => Err(error("locking", &file)(source)),
         }
@@ -93,17 +99,17 @@ impl DataDir {
     /// When it can be neither read nor written.
     pub fn identity_key(&self) -> Result<[u8; 16], DataDirError> {
         let path = self.path.join("identity.key");
-        let mut key = [0_u8; 16];
-        let read = File::open(&path).and_then(|mut file| file.read_exact(&mut key));
-        if read.is_ok() {
-            return Ok(key);
+        match self.files.read(&path).map(<[u8; 16]>::try_from) {
+            Ok(Ok(key)) => return Ok(key),
+            // Cut off while it was made, before anything was hashed with it.
+            Ok(Err(_)) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(DataDirError::Io { doing: "reading", path, source }),
         }
-        key = rand::random();
-        write_durably(&path, &key).map_err(|source| DataDirError::Io {
-            doing: "writing",
-            path,
-            source,
-        })?;
+        let key: [u8; 16] = rand::random();
+        self.write_durably(&path, &key)
+            .and_then(|()| self.files.sync_dir(&self.path))
+            .map_err(|source| DataDirError::Io { doing: "writing", path, source })?;
         Ok(key)
     }
 
@@ -121,13 +127,13 @@ impl DataDir {
         bytes.extend_from_slice(&crc32c::crc32c(&packed).to_le_bytes());
         bytes.extend_from_slice(&packed);
         let (new, previous) = (path.with_extension("new"), path.with_extension("previous"));
-        write_durably(&new, &bytes).map_err(failed)?;
-        match fs::rename(&path, &previous) {
+        self.write_durably(&new, &bytes).map_err(failed)?;
+        match self.files.rename(&path, &previous) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        fs::rename(&new, &path).map_err(failed)?;
-        File::open(&self.path).and_then(|dir| dir.sync_all()).map_err(failed)?;
+        self.files.rename(&new, &path).map_err(failed)?;
+        self.files.sync_dir(&self.path).map_err(failed)?;
         Ok(bytes.len() as u64)
     }
 
@@ -139,7 +145,7 @@ impl DataDir {
     pub fn read_checkpoint(&self) -> Result<Option<CheckpointState>, DataDirError> {
         for name in ["checkpoint", "checkpoint.previous"] {
             let path = self.path.join(name);
-            let bytes = match fs::read(&path) {
+            let bytes = match self.files.read(&path) {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(source) => return Err(DataDirError::Io { doing: "reading", path, source }),
@@ -155,6 +161,19 @@ impl DataDir {
             }
         }
         Ok(None)
+    }
+
+    /// Content before name: the caller makes the name durable.
+    fn write_durably(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        // After a failed flush nothing is known of a file, whatever later ones say: never the same one
+        // twice.
+        match self.files.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = self.files.create(path)?;
+        file.write_at(0, bytes)?;
+        file.sync_data()
     }
 }
 
@@ -187,38 +206,94 @@ fn decode(bytes: &[u8]) -> Result<CheckpointState, &'static str> {
     CheckpointState::decode(state.as_slice()).map_err(|_| "it does not decode")
 }
 
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::faulty::{Fault, FaultyFiles, Survivors};
+
+    fn state(epoch: u64) -> CheckpointState {
+        CheckpointState { version: VERSION, epoch, ..CheckpointState::default() }
+    }
+
+    fn open(path: &Path, disk: &FaultyFiles) -> Result<DataDir, DataDirError> {
+        DataDir::open(path, Arc::new(disk.clone()))
+    }
+
+    fn epoch_of(data: &DataDir) -> u64 {
+        data.read_checkpoint().expect("readable").map_or(0, |state| state.epoch)
+    }
 
     /// Guarantees that the newest whole checkpoint is used, a corrupt one never, a newer one refused,
     /// and that a second process is kept out.
     #[test]
     fn the_newest_whole_checkpoint_counts() {
-        let dir = tempfile::tempdir().unwrap();
-        let data = DataDir::open(dir.path()).unwrap();
-        assert!(matches!(DataDir::open(dir.path()), Err(DataDirError::Locked(_))));
-        assert_eq!(data.read_checkpoint().unwrap(), None);
-        let state =
-            |epoch| CheckpointState { version: VERSION, epoch, ..CheckpointState::default() };
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = FaultyFiles::new();
+        let data = open(dir.path(), &disk).expect("opens");
+        assert!(matches!(open(dir.path(), &disk), Err(DataDirError::Locked(_))));
+        assert_eq!(data.read_checkpoint().expect("readable"), None);
         for epoch in 1..=3 {
-            let _ = data.write_checkpoint(&state(epoch)).unwrap();
+            let _bytes = data.write_checkpoint(&state(epoch)).expect("written");
         }
-        assert_eq!(data.read_checkpoint().unwrap(), Some(state(3)));
+        assert_eq!(data.read_checkpoint().expect("readable"), Some(state(3)));
         let file = dir.path().join("checkpoint");
-        let mut bytes = fs::read(&file).unwrap();
-        *bytes.last_mut().unwrap() ^= 1;
-        fs::write(&file, &bytes).unwrap();
-        assert_eq!(data.read_checkpoint().unwrap(), Some(state(2)));
-        bytes[4] = 99;
-        fs::write(&file, &bytes).unwrap();
-        assert!(matches!(data.read_checkpoint(), Err(DataDirError::Newer { found: 99, .. })));
-        assert_eq!(data.identity_key().unwrap(), data.identity_key().unwrap());
+        assert!(disk.rot(&file, HEADER));
+        assert_eq!(epoch_of(&data), 2);
+        assert!(disk.rot(&file, 4));
+        assert!(matches!(data.read_checkpoint(), Err(DataDirError::Newer { .. })));
+    }
+
+    /// Guarantees, for every step of writing that can fail or be torn and for whatever a power cut
+    /// then leaves, that a whole checkpoint is found, none older than the one acknowledged last, and
+    /// that the next one can be written.
+    #[test]
+    fn an_acknowledged_checkpoint_survives_any_fault() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let workload = |disk: &FaultyFiles| {
+            let data = open(dir.path(), disk).expect("opens");
+            let written = (1..=4).map(|epoch| data.write_checkpoint(&state(epoch)).map(|_| epoch));
+            written.flatten().last().unwrap_or(0)
+        };
+        let sound = FaultyFiles::new();
+        assert_eq!(workload(&sound), 4);
+        assert!(sound.operations() >= 20);
+        for operation in 1..=sound.operations() {
+            for fault in [Fault::Fail, Fault::Tear, Fault::Full, Fault::Halt] {
+                let disk = FaultyFiles::new();
+                disk.fail_at(operation, fault);
+                let acknowledged = workload(&disk);
+                for survivors in [
+                    Survivors::None,
+                    Survivors::All,
+                    Survivors::Some(operation),
+                    Survivors::Some(0),
+                ] {
+                    let context = format!("{operation} {fault:?} {survivors:?}");
+                    let data = open(dir.path(), &disk.power_cut(survivors)).expect("opens");
+                    let found = epoch_of(&data);
+                    assert!((acknowledged..=4).contains(&found), "{context}: {found}");
+                    let _bytes = data.write_checkpoint(&state(9)).expect("written");
+                    assert_eq!(epoch_of(&data), 9, "{context}");
+                }
+            }
+        }
+    }
+
+    /// Guarantees that the key by which identities are hashed is the same ever after it was handed
+    /// out, and made anew when a power cut came before that.
+    #[test]
+    fn the_identity_key_stays() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for operation in 0..=4 {
+            let disk = FaultyFiles::new();
+            disk.fail_at(operation, Fault::Tear);
+            let before = open(dir.path(), &disk).expect("opens").identity_key().ok();
+            for survivors in [Survivors::None, Survivors::All] {
+                let data = open(dir.path(), &disk.power_cut(survivors)).expect("opens");
+                let key = data.identity_key().expect("a key");
+                assert_eq!(data.identity_key().expect("the same"), key);
+                assert!(before.is_none_or(|before| before == key), "{operation}");
+            }
+        }
     }
 }

@@ -128,13 +128,18 @@ impl Head {
         due
     }
 
-    /// Drops blocks that history now holds, and series that nobody touches any more.
-    pub fn close(&mut self, due: &DueBlocks, now: Slot) {
+    /// Drops blocks that history is about to hold; [`Head::reopen`] when it did not take them.
+    pub fn close(&mut self, due: &DueBlocks) {
         for (id, start) in &due.closed {
             if let Some(series) = self.series.get_mut(id) {
                 drop(series.open.remove(start));
             }
         }
+    }
+
+    /// Drops series that nobody touched for six hours and of which history has everything. Not
+    /// together with [`Head::close`]: what is closed may have to be reopened.
+    pub fn forget_idle(&mut self, now: Slot) {
         let horizon = now.minus(IDLE_SLOTS);
         self.series.retain(|_, series| series.touched >= horizon || !series.open.is_empty());
     }

@@ -15,6 +15,8 @@ pub mod ledger;
 
 pub use counts::CountsBook;
 pub mod late;
+#[cfg(test)]
+mod tests;
 
 /// All read models that the fold writes to.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use crate::api::views::tests::{NOW, around, core, slo};
 use crate::base::clock::{Clock, UnixNanos};
 use crate::base::shutdown::Shutdown;
 use crate::model::alert::{AlertKey, AlertState, Cause, Silence, Transition};
-use crate::model::evidence::{Combination, SpanEvidence};
+use crate::model::evidence::SpanEvidence;
 use crate::model::labels::Labels;
 use crate::model::matcher::{LabelMatcher, Where};
 use crate::model::objective::{Indicator, Severity, Slo, Source};
@@ -131,7 +131,7 @@ fn full() -> Core {
     let slot = Slot::of(NOW);
     let phones = core.store.evidence.phones.entry(id).or_default();
     for (region, bad) in [("ap-south", 40), ("eu-west", 0)] {
-        let combination = Combination(["4.2.0", "iOS", "cell", region].map(Into::into));
+        let combination = ["4.2.0", "iOS", "cell", region];
         phones.count(slot.minus(6), combination, GoodTotal { bad, total: 100 });
     }
     phones.add_span(slot, span());

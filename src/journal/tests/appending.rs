@@ -1,8 +1,8 @@
 //! Acknowledgement, order, backpressure, poisoning and closing.
 
-use super::super::faulty::Fault;
 use super::super::files::SystemFiles;
 use super::*;
+use crate::base::faulty::Fault;
 
 const LANES: [Lane; 2] = [Lane::Control, Lane::Bulk];
 

@@ -1,7 +1,7 @@
 //! Whatever operation fails, and whatever a power cut then leaves: what was acknowledged is there.
 
-use super::super::faulty::{Fault, Survivors};
 use super::*;
+use crate::base::faulty::{Fault, Survivors};
 
 const LANES: [Lane; 2] = [Lane::Control, Lane::Bulk];
 const FAULTS: [Fault; 4] = [Fault::Fail, Fault::Tear, Fault::Full, Fault::Halt];

@@ -6,8 +6,8 @@ mod full_disk;
 mod replay;
 mod retention;
 
-use super::faulty::FaultyFiles;
 use super::*;
+use crate::base::faulty::FaultyFiles;
 use futures::future::join_all;
 use std::thread;
 

@@ -1,6 +1,7 @@
-//! Runs against real servers on loopback, faults included.
+//! Runs against real servers on loopback, faults included; and schedules against the calendar.
 
 mod arrival;
+mod calendar;
 mod http;
 mod journey;
 mod scheduler;

@@ -213,13 +213,13 @@ impl IndicatorCounts {
         }
     }
 
-    /// Back from a checkpoint, at rest; watch and advance it afterwards.
+    /// Back from a checkpoint, at rest; watch and advance it afterwards. Its windows do not end with
+    /// the last event, which a phone's clock may have put ahead of the time.
     #[must_use]
     pub fn restore(state: IndicatorState) -> Self {
         let mut counts = Self::new(state.since);
         counts.last = state.last;
         counts.all = state.all;
-        counts.now = state.last.unwrap_or(state.since);
         state.fine.into_iter().for_each(|(number, bytes)| counts.fine.restore(number, bytes));
         state.coarse.into_iter().for_each(|(number, bytes)| counts.coarse.restore(number, bytes));
         counts

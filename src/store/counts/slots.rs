@@ -53,12 +53,11 @@ impl SlotCounts {
         let (last, _) = self.place(to.minus(1));
         for (number, chunk) in self.chunks.range(first..=last) {
             let start = number * self.per_chunk * self.width;
-            for (at, counts) in chunk.to_slots(self.per_chunk as usize).iter().enumerate() {
-                let slot = Slot(start + at as u32 * self.width);
-                if slot >= from && slot < to && !counts.is_empty() {
-                    visit(slot, *counts);
-                }
-            }
+            // Windows move by a slot at a time: most calls want one slot of a chunk.
+            let place = |slot: Slot| slot.0.saturating_sub(start).div_ceil(self.width) as usize;
+            let wanted = place(from)..place(to).min(self.per_chunk as usize);
+            chunk
+                .for_each(wanted, |at, counts| visit(Slot(start + at as u32 * self.width), counts));
         }
     }
 

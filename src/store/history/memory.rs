@@ -32,6 +32,13 @@ impl MemoryHistory {
     }
 }
 
+impl Clone for MemoryHistory {
+    /// Another one with the same blocks.
+    fn clone(&self) -> Self {
+        Self { blocks: Mutex::new(self.blocks.lock().clone()) }
+    }
+}
+
 impl History for MemoryHistory {
     fn write(&self, tier: Tier, epoch: u64, blocks: &[Block]) -> Result<(), HistoryError> {
         let mut stored = self.blocks.lock();

@@ -37,6 +37,7 @@ mod files;
 mod mark;
 mod memory;
 mod pieces;
+mod repair;
 mod retention;
 mod shelf;
 mod sled_history;
@@ -77,7 +78,9 @@ pub struct Config {
 /// What was found when history was opened.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct OpenReport {
-    /// Windows that did not open. Their time is to be rebuilt as far as the journal reaches.
+    /// Windows that did not open now, or were set aside before and not settled since. Their time is to
+    /// be rebuilt as far as the journal reaches: [`SledHistory::vacate`], write, commit,
+    /// [`SledHistory::settle`].
     pub set_aside: Vec<SetAside>,
 }
 

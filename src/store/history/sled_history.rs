@@ -7,7 +7,7 @@ use super::mark::Mark;
 use super::pieces::{Merged, Piece, pieces};
 use super::shelf::Shelf;
 use super::window::WindowId;
-use super::{Config, OpenReport, SetAside, block, block_slots};
+use super::{Config, OpenReport, SetAside, block, block_slots, repair};
 use crate::base::error::Chain;
 use crate::model::series::{Block, History, HistoryError, SeriesId, SlotValue, Tier};
 use crate::model::slot::{SLOT_SECONDS, Slot};
@@ -85,7 +85,8 @@ impl SledHistory {
                 }
             }
         }
-        let report = OpenReport { set_aside: shelf.set_aside() };
+        let set_aside = repair::unsettled(&shelf)?;
+        let report = OpenReport { set_aside };
         let history = Self {
             config,
             shelf,
