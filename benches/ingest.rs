@@ -24,6 +24,8 @@ mod daemon;
 mod phones;
 #[path = "support/report.rs"]
 mod report;
+#[path = "support/spread.rs"]
+mod spread;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
@@ -38,7 +40,8 @@ use hyper_util::rt::TokioIo;
 use prost::Message;
 use radiosonde::base::clock::Clock;
 use radiosonde::wire::otlp::ExportTraceServiceRequest;
-use report::{Spread, floor, say, table};
+use report::{floor, say, table};
+use spread::Spread;
 use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -62,6 +65,26 @@ const FLOOR: f64 = 100_000.0;
 const FOLD_WITHIN: Duration = Duration::from_secs(60);
 /// Outcomes into which received spans are divided.
 const OUTCOMES: [&str; 5] = ["stored", "duplicate", "rejected", "shed", "too_late"];
+
+/// The objectives that these spans count for, as a file of `alerts/`.
+const OBJECTIVES: &str = r#"slos:
+  - name: send-message-on-phones
+    objective: 99%
+    window: 30d
+    latency: { http: "POST /rooms/{id}/messages", where: { os.name: [Android, iOS] }, under: 300ms }
+  - name: read-history-on-phones
+    objective: 99%
+    window: 30d
+    latency: { http: "GET /rooms/{id}/messages", under: 500ms }
+  - name: requests-on-phones
+    objective: 99.5%
+    window: 30d
+    availability: { http: "GET /feed" }
+  - name: screens-load
+    objective: 95%
+    window: 7d
+    latency: { span: "RoomScreen load", under: 400ms }
+"#;
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -143,11 +166,19 @@ fn print(
         "{} rounds of {} requests of {SPANS} spans over {} connections; a span is {:.0} bytes in protobuf, {wire_bytes:.0} on the wire",
         options.rounds, options.requests, options.connections, load.plain_bytes,
     ))?;
-    let row = |name: &str, digits: usize, figure: fn(&Round) -> f64| -> anyhow::Result<[String; 4]> {
-        let ratio = Spread::of(radiosonde.iter().zip(bare).map(|(r, b)| figure(r) / figure(b)))?;
-        let (own, base) = (Spread::of(radiosonde.iter().map(figure))?, Spread::of(bare.iter().map(figure))?);
-        Ok([name.to_owned(), format!("{own:.digits$}"), format!("{base:.digits$}"), format!("{ratio:.2}")])
-    };
+    let row =
+        |name: &str, digits: usize, figure: fn(&Round) -> f64| -> anyhow::Result<[String; 4]> {
+            let ratio =
+                Spread::of(radiosonde.iter().zip(bare).map(|(r, b)| figure(r) / figure(b)))?;
+            let (own, base) =
+                (Spread::of(radiosonde.iter().map(figure))?, Spread::of(bare.iter().map(figure))?);
+            Ok([
+                name.to_owned(),
+                format!("{own:.digits$}"),
+                format!("{base:.digits$}"),
+                format!("{ratio:.2}"),
+            ])
+        };
     let rows = [
         row("spans/s acknowledged", 0, |r| r.acknowledged_per_second)?,
         row("spans/s folded", 0, |r| r.folded_per_second)?,
@@ -158,7 +189,8 @@ fn print(
         row("journal bytes per span", 0, |r| r.disk_bytes)?,
     ];
     table("OTLP/HTTP ingestion", &["", "radiosonde", "inflate + decode only", "ratio"], rows)?;
-    let rate = Spread::of(radiosonde.iter().map(|r| r.folded_per_second.min(r.acknowledged_per_second)))?;
+    let rate =
+        Spread::of(radiosonde.iter().map(|r| r.folded_per_second.min(r.acknowledged_per_second)))?;
     floor("100,000 spans/s, durable and folded", rate.median >= FLOOR, &format!("{rate:.0}"))
 }
 
@@ -168,7 +200,7 @@ fn measure_radiosonde(load: &Load, options: &Options, clock: &Clock) -> anyhow::
     let dir = tempfile::tempdir()?;
     std::fs::create_dir(dir.path().join("alerts"))?;
     std::fs::create_dir(dir.path().join("probes"))?;
-    std::fs::write(dir.path().join("alerts/phones.yaml"), phones::OBJECTIVES)?;
+    std::fs::write(dir.path().join("alerts/phones.yaml"), OBJECTIVES)?;
     let ports = free_ports()?;
     let [_, _, http] = ports;
     let mut daemon = Daemon::execute(dir.path(), ports, &[])?;
@@ -192,7 +224,8 @@ fn measure_radiosonde(load: &Load, options: &Options, clock: &Clock) -> anyhow::
 
 fn measure_bare(load: &Load, options: &Options, clock: &Clock) -> anyhow::Result<Round> {
     let [_, _, port] = free_ports()?;
-    let child = Command::new(std::env::current_exe()?).arg("--bare").arg(port.to_string()).spawn()?;
+    let child =
+        Command::new(std::env::current_exe()?).arg("--bare").arg(port.to_string()).spawn()?;
     let bare = Bare(child);
     let process = bare.0.id().to_string();
     let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -339,7 +372,8 @@ impl Load {
                 }
             };
             let workers: Vec<_> = (0..workers).map(|_| scope.spawn(prepare)).collect();
-            let joined = workers.into_iter().map(|worker| worker.join().ok().context("panicked")?);
+            let joined =
+                workers.into_iter().map(|worker| worker.join().ok().context("panicked")?);
             joined.collect::<anyhow::Result<Vec<_>>>()
         })?;
         let plain_bytes: usize = parts.iter().map(|(_, bytes)| bytes).sum();

@@ -77,7 +77,11 @@ impl Daemon {
         let mut answer = String::new();
         let _ = stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
-        ensure!(head.starts_with("HTTP/1.1 200"), "{path} answers {}", head.get(..12).unwrap_or(head));
+        ensure!(
+            head.starts_with("HTTP/1.1 200"),
+            "{path} answers {}",
+            head.get(..12).unwrap_or(head)
+        );
         Ok(body.to_owned())
     }
 }

@@ -15,26 +15,6 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::time::Duration;
 
-/// The objectives that these spans count for, as a file of `alerts/`.
-pub const OBJECTIVES: &str = r#"slos:
-  - name: send-message-on-phones
-    objective: 99%
-    window: 30d
-    latency: { http: "POST /rooms/{id}/messages", where: { os.name: [Android, iOS] }, under: 300ms }
-  - name: read-history-on-phones
-    objective: 99%
-    window: 30d
-    latency: { http: "GET /rooms/{id}/messages", under: 500ms }
-  - name: requests-on-phones
-    objective: 99.5%
-    window: 30d
-    availability: { http: "GET /feed" }
-  - name: screens-load
-    objective: 95%
-    window: 7d
-    latency: { span: "RoomScreen load", under: 400ms }
-"#;
-
 /// Method, template, path and share of a hundred.
 const REQUESTS: [(&str, &str, &str, u32); 6] = [
     ("POST", "/rooms/{id}/messages", "/rooms/4711/messages", 30),
@@ -63,8 +43,7 @@ pub fn batch(number: u64, spans: usize, now: UnixNanos) -> ExportTraceServiceReq
         version: "2.21.0-alpha".to_owned(),
         ..InstrumentationScope::default()
     };
-    let scope_spans =
-        vec![ScopeSpans { scope: Some(scope), spans, ..ScopeSpans::default() }];
+    let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, ..ScopeSpans::default() }];
     ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans {
             resource: Some(Resource { attributes: resource, ..Resource::default() }),
@@ -177,7 +156,10 @@ fn http(
     let status = if failed { 503 } else { 200 };
     let mut attributes = vec![
         text("http.request.method", method),
-        text("url.full", format!("https://chat.example.com{path}?since={}", random.random::<u32>())),
+        text(
+            "url.full",
+            format!("https://chat.example.com{path}?since={}", random.random::<u32>()),
+        ),
         text("url.template", template),
         text("server.address", "chat.example.com"),
         integer("server.port", 443),
