@@ -54,8 +54,13 @@ async fn around(State(state): State<ApiState>, request: Request, next: Next) -> 
         request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
     let open = route.starts_with("/-/healthy") || route.starts_with("/-/ready");
     let allowed = state.guard.check(request.method(), request.headers());
+    let ready = state.ready.load(Ordering::Acquire);
     let mut response = match allowed {
         Err((status, words)) if !open => json::problem(status, words),
+        // Half of the state would look like an answer.
+        _ if !ready && route.starts_with("/api/") => {
+            json::problem(StatusCode::SERVICE_UNAVAILABLE, "radiosonde is replaying its journal")
+        }
         _ => next.run(request).await,
     };
     let headers = response.headers_mut();
