@@ -27,8 +27,8 @@ use radiosonde::model::matcher::Where;
 use radiosonde::model::objective::{Indicator, Slo, Source, workbook_pairs};
 use radiosonde::model::position::Position;
 use radiosonde::model::slot::{GoodTotal, Slot, slots_in};
-use radiosonde::store::Store;
 use radiosonde::store::counts::COARSE_WIDTH;
+use radiosonde::store::{CountsBook, Store};
 use report::{floor, say, table};
 use spread::Spread;
 use std::hint::black_box;
@@ -123,7 +123,8 @@ impl World {
         let slos: Vec<Arc<Slo>> = (0..SLOS).map(|number| Arc::new(slo(number))).collect();
         let mut store = Store::default();
         let start = Slot(200_000_000);
-        let _ = store.counts.configure(slos.iter().map(|slo| &**slo), start);
+        let new = store.counts.configure(slos.iter().map(|slo| &**slo), start);
+        store.counts.complete(&new, &CountsBook::default());
         let days = 65;
         for day in 0..days {
             for (number, slo) in slos.iter().enumerate() {

@@ -34,8 +34,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The floor of resident memory.
 const FLOOR_MIB: f64 = 60.0;
-/// Where the shipped probes point.
-const PROBED_PORT: u16 = 7070;
+/// Where the shipped probes point: to the demo's back end.
+const DEMO_PORT: &str = ":7070/";
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -65,16 +65,10 @@ fn main() -> anyhow::Result<()> {
     if let Some(port) = options.bare {
         return serve_bare(port);
     }
-    ensure!(
-        TcpStream::connect(("127.0.0.1", PROBED_PORT)).is_err(),
-        "something listens on {PROBED_PORT}; the probes are to find nobody there"
-    );
     let clock = Clock::system();
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = |name: &str| shipped.join(name).display().to_string();
     let (full_dir, empty_dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    let files = ["--probes", &folder("probes"), "--alerts", &folder("alerts")];
-    let mut full = Daemon::execute(full_dir.path(), free_ports()?, &files)?;
+    ship(full_dir.path())?;
+    let mut full = Daemon::execute(full_dir.path(), free_ports()?, &[])?;
     let mut empty = Daemon::execute(empty_dir.path(), free_ports()?, &[])?;
     let bare = Bare::execute()?;
     let _ = full.wait_until_ready(&clock)?;
@@ -117,6 +111,21 @@ fn main() -> anyhow::Result<()> {
     table(&title, &header, cells)?;
     let peak = rows.first().map_or(f64::NAN, |(_, _, last)| last.peak);
     floor("60 MiB resident when idle", peak <= FLOOR_MIB, &format!("{peak:.1} MiB at its peak"))
+}
+
+/// Copies the shipped files to `dir`, with a port instead of the demo's on which nobody listens.
+fn ship(dir: &Path) -> anyhow::Result<()> {
+    let [nobody, ..] = free_ports()?;
+    for folder in ["probes", "alerts"] {
+        std::fs::create_dir(dir.join(folder))?;
+        for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))? {
+            let entry = entry?;
+            let text = std::fs::read_to_string(entry.path())?;
+            let text = text.replace(DEMO_PORT, &format!(":{nobody}/"));
+            std::fs::write(dir.join(folder).join(entry.file_name()), text)?;
+        }
+    }
+    Ok(())
 }
 
 /// The sum of the samples whose lines begin so.

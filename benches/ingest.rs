@@ -186,7 +186,12 @@ fn print(
         row("load's CPU s per million", 2, |r| r.load_cpu_per_million)?,
         row("answer p50, ms", 1, |r| r.median_answer_ms)?,
         row("answer p99, ms", 1, |r| r.slow_answer_ms)?,
-        row("journal bytes per span", 0, |r| r.disk_bytes)?,
+        [
+            "journal bytes per span".to_owned(),
+            format!("{:.0}", Spread::of(radiosonde.iter().map(|r| r.disk_bytes))?),
+            "none".to_owned(),
+            String::new(),
+        ],
     ];
     table("OTLP/HTTP ingestion", &["", "radiosonde", "inflate + decode only", "ratio"], rows)?;
     let rate =

@@ -11,6 +11,7 @@ use radiosonde::app::engine::Engine;
 use radiosonde::app::{fold_loop, reload};
 use radiosonde::base::clock::{Clock, UnixNanos, nanos};
 use radiosonde::config::{self, Inputs, Location, Settings, Sources};
+use radiosonde::export::SelfSpans;
 use radiosonde::ingest::redact;
 use radiosonde::journal::files::SystemFiles;
 use radiosonde::journal::{self, Journal, Sinks};
@@ -19,6 +20,7 @@ use radiosonde::model::probe::{Phase, PhaseTiming, ProbeRun, RunId, StepResult};
 use radiosonde::model::series::{History, Tier};
 use radiosonde::model::slot::Slot;
 use radiosonde::probe::spec::{Cadence, ProbeSpec};
+use radiosonde::store::CountsBook;
 use radiosonde::store::data_dir::DataDir;
 use radiosonde::store::history::{Config as HistoryConfig, SledHistory};
 use radiosonde::telemetry::Telemetry;
@@ -204,14 +206,13 @@ impl Folder {
         let journal = self.journal(clock.clone(), &telemetry, Sinks { control, bulk })?;
         let mut core = Core::default();
         let policy = Arc::new(reload::policy(&self.settings, start));
-        core.configure(policy, Arc::new(reload::rules(&self.settings)), start);
+        let rules = Arc::new(reload::rules(&self.settings));
+        let new = core.configure(policy, rules, start);
+        // There was nothing before.
+        core.store.counts.complete(&new, &CountsBook::default());
         let core = Arc::new(parking_lot::RwLock::new(core));
-        let engine = Engine::new(core, journal, clock.clone(), telemetry);
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let folding = engine.clone();
-        let fold = std::thread::Builder::new()
-            .name("fold".to_owned())
-            .spawn(move || runtime.block_on(fold_loop::run(folding, folds_control, folds_bulk)))?;
+        let engine = Engine::new(core, journal, clock.clone(), telemetry, SelfSpans::default());
+        let fold = fold_loop::start(engine.clone(), folds_control, folds_bulk)?;
         let checkpoints = Checkpoints { data, history, keep };
         Ok((Parts { engine, checkpoints, clock, built: Built::default() }, fold))
     }
