@@ -6,6 +6,7 @@
 //! after the last group are empty. A healthy probe packs into 4 bytes an hour.
 
 use crate::model::slot::GoodTotal;
+use std::ops::Range;
 
 /// Slots that are written to, and slots at rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,15 +59,45 @@ impl Chunk {
         }
     }
 
+    /// Calls `visit` for each slot within `wanted` that holds something.
+    pub fn for_each(&self, wanted: Range<usize>, mut visit: impl FnMut(usize, GoodTotal)) {
+        match self {
+            Self::Open(slots) => {
+                let slots = slots.iter().enumerate().take(wanted.end).skip(wanted.start);
+                slots
+                    .filter(|(_, counts)| !counts.is_empty())
+                    .for_each(|(at, counts)| visit(at, *counts));
+            }
+            Self::Packed(bytes) => {
+                let mut start = 0_usize;
+                for (count, pair) in groups(bytes) {
+                    let end = start.saturating_add(count).min(wanted.end);
+                    if !pair.is_empty() {
+                        (start.max(wanted.start)..end).for_each(|at| visit(at, pair));
+                    }
+                    start = end;
+                    if start >= wanted.end {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
     /// Adds to a slot, unpacking the chunk (of `slots` slots) when it was at rest.
     pub fn add(&mut self, at: usize, counts: GoodTotal, slots: usize) {
-        if let Self::Packed(_) = self {
-            *self = Self::Open(self.to_slots(slots));
-        }
+        self.unpack(slots);
         if let Self::Open(open) = self
             && let Some(slot) = open.get_mut(at)
         {
             slot.add(counts);
+        }
+    }
+
+    /// Takes the chunk (of `slots` slots) up again.
+    pub fn unpack(&mut self, slots: usize) {
+        if let Self::Packed(_) = self {
+            *self = Self::Open(self.to_slots(slots));
         }
     }
 
@@ -197,6 +228,15 @@ mod tests {
             prop_assert_eq!(&*chunk.to_slots(360), slots.as_slice());
             for at in [0, 1, 77, 359] {
                 prop_assert_eq!(chunk.get(at), slots[at]);
+            }
+            for wanted in [0..360, 0..1, 77..78, 60..300, 359..360] {
+                for chunk in [&chunk, &open] {
+                    let mut visited = vec![GoodTotal::default(); 360];
+                    chunk.for_each(wanted.clone(), |at, counts| visited[at] = counts);
+                    prop_assert_eq!(&visited[wanted.clone()], &slots[wanted.clone()]);
+                    let outside = visited.iter().enumerate().filter(|(at, _)| !wanted.contains(at));
+                    prop_assert!(outside.map(|(_, counts)| counts).all(|c| c.is_empty()));
+                }
             }
         }
 

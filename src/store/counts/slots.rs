@@ -53,21 +53,25 @@ impl SlotCounts {
         let (last, _) = self.place(to.minus(1));
         for (number, chunk) in self.chunks.range(first..=last) {
             let start = number * self.per_chunk * self.width;
-            for (at, counts) in chunk.to_slots(self.per_chunk as usize).iter().enumerate() {
-                let slot = Slot(start + at as u32 * self.width);
-                if slot >= from && slot < to && !counts.is_empty() {
-                    visit(slot, *counts);
-                }
-            }
+            // Windows move by a slot at a time: most calls want one slot of a chunk.
+            let place = |slot: Slot| slot.0.saturating_sub(start).div_ceil(self.width) as usize;
+            let wanted = place(from)..place(to).min(self.per_chunk as usize);
+            chunk
+                .for_each(wanted, |at, counts| visit(Slot(start + at as u32 * self.width), counts));
         }
     }
 
-    /// Forgets chunks that end at or before `horizon` and packs those that end before `recent`.
-    pub fn settle(&mut self, horizon: Slot, recent: Slot) {
+    /// Forgets chunks that end at or before `horizon` and packs those that end before `recent`, but
+    /// for those that hold one of `edges`: there windows end, and slots are read one by one.
+    pub fn settle(&mut self, horizon: Slot, recent: Slot, edges: &[Slot]) {
         let (oldest, _) = self.place(horizon);
         self.chunks = self.chunks.split_off(&oldest);
         let (open, _) = self.place(recent);
-        self.chunks.range_mut(..open).for_each(|(_, chunk)| chunk.pack());
+        let edges: Vec<u32> = edges.iter().map(|edge| self.place(*edge).0).collect();
+        let slots = self.per_chunk as usize;
+        for (number, chunk) in self.chunks.range_mut(..open) {
+            if edges.contains(number) { chunk.unpack(slots) } else { chunk.pack() }
+        }
     }
 
     /// Number and packed bytes of every chunk, for a checkpoint.
