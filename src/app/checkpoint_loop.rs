@@ -1,5 +1,5 @@
-//! State to disk: one epoch a minute, sooner under load. History blocks first, then the checkpoint that makes them
-//! count, then the journal may forget.
+//! State to disk: one epoch a minute, sooner under load. History blocks and hashes of items first,
+//! then the checkpoint that makes them count, then the journal may forget.
 
 use super::engine::Engine;
 use crate::base::error::Chain;
@@ -8,7 +8,9 @@ use crate::export::Operation;
 use crate::model::position::Lane;
 use crate::model::series::{History, HistoryError, Tier};
 use crate::model::slot::Slot;
+use crate::aggregate::dedupe::Piece;
 use crate::store::data_dir::{DataDir, DataDirError};
+use crate::store::dedupe_files;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,9 @@ const EVERY: Duration = Duration::from_secs(60);
 const EVERY_BYTES: u64 = 256 << 20;
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// The folder of the items' hashes.
+pub const HASHES: &str = "dedupe";
 
 /// Where checkpoints go.
 #[derive(Clone)]
@@ -82,7 +87,11 @@ pub async fn make(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) {
         let number = [("radiosonde.epoch", epoch.to_string())];
         engine.own_spans.record(Operation::Checkpoint, began, took, error.as_deref(), &number);
         match outcome {
-            Ok(bytes) => telemetry.checkpoint_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX)),
+            Ok(bytes) => {
+                telemetry.checkpoint_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+                let now = engine.clock.now().as_seconds();
+                telemetry.checkpoint_last_success_timestamp_seconds.set(now);
+            }
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "a checkpoint failed; the journal keeps everything")
             }
@@ -96,7 +105,9 @@ pub async fn make(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) {
 fn write(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) -> Result<u64, CheckpointError> {
     let now = engine.clock.now();
     let slot = Slot::of(now);
-    let (due, state, positions) = {
+    let hashes = checkpoints.data.join(HASHES);
+    let full = dedupe_files::wants_full(&hashes)?;
+    let (due, state, positions, pieces) = {
         let mut core = engine.core.write();
         core.store.counts.advance(slot);
         core.store.counts.settle();
@@ -105,19 +116,25 @@ fn write(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) -> Result<u64, 
         core.store.head.close(&due, slot);
         let core = &mut *core;
         core.folder.settle(&core.store, now);
-        publish(engine, core, now);
-        (due, core.save(epoch, now), [(Lane::Control, core.control), (Lane::Bulk, core.bulk)])
+        let positions = [(Lane::Control, core.control), (Lane::Bulk, core.bulk)];
+        (due, core.save(epoch, now), positions, core.folder.dedupe.take(full))
     };
     let written = due.blocks.iter().try_for_each(|(tier, blocks)| {
         if blocks.is_empty() { Ok(()) } else { checkpoints.history.write(*tier, epoch, blocks) }
     });
-    let outcome = written
-        .map_err(CheckpointError::from)
-        .and_then(|()| Ok(checkpoints.data.write_checkpoint(&state)?));
+    let outcome = written.map_err(CheckpointError::from).and_then(|()| {
+        let of_hashes =
+            dedupe_files::write(&hashes, epoch, full, pieces.iter().map(Piece::encode))?;
+        Ok(checkpoints.data.write_checkpoint(&state)? + of_hashes)
+    });
     if outcome.is_err() {
         engine.core.write().store.head.reopen(&due);
+        dedupe_files::discard(&hashes, epoch);
     }
     let bytes = outcome?;
+    drop(pieces);
+    engine.core.write().folder.dedupe.committed();
+    dedupe_files::retain(&hashes, epoch)?;
     for (lane, position) in positions {
         engine.journal.release(lane, position, now);
         let disk = i64::try_from(engine.journal.disk_bytes(lane)).unwrap_or(i64::MAX);
@@ -129,17 +146,4 @@ fn write(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) -> Result<u64, 
     let disk = i64::try_from(checkpoints.history.disk_bytes()).unwrap_or(i64::MAX);
     engine.telemetry.history_disk_bytes.set(disk);
     Ok(bytes)
-}
-
-fn publish(engine: &Engine, core: &crate::alert::Core, now: crate::base::clock::UnixNanos) {
-    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    let telemetry = &engine.telemetry;
-    telemetry.series_live.set(count(core.store.head.len()));
-    telemetry.streams_tracked.set(count(core.folder.streams.len()));
-    telemetry.dedupe_items.set(count(core.folder.dedupe.len()));
-    telemetry.dedupe_horizon_seconds.set(core.folder.dedupe.horizon(now).as_secs_f64());
-    let evicted = core.folder.streams.evicted();
-    telemetry
-        .streams_evicted_total
-        .inc_by(evicted.saturating_sub(telemetry.streams_evicted_total.get()));
 }

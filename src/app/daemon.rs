@@ -98,8 +98,7 @@ pub async fn run(
     let now = clock.now();
     telemetry.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     telemetry.start_time_seconds.set(now.as_seconds());
-    telemetry.config_last_reload_successful.set(1);
-    telemetry.config_last_reload_success_timestamp_seconds.set(now.as_seconds());
+    telemetry.configured(settings.revision, now.as_seconds());
     let daemon = &settings.daemon;
     let page = opening::bind(daemon.listen, "the page and API").await?;
     let grpc = opening::bind(daemon.otlp_grpc, "OTLP/gRPC").await?;
@@ -114,6 +113,10 @@ pub async fn run(
     let data = Arc::new(DataDir::open(&daemon.data)?);
     let checkpoint = data.read_checkpoint()?;
     let epoch = checkpoint.as_ref().map_or(0, |state| state.epoch);
+    if let Some(state) = &checkpoint {
+        let at = UnixNanos(state.at_unix_nano).as_seconds();
+        telemetry.checkpoint_last_success_timestamp_seconds.set(at);
+    }
     let (checkpoints, history) = opening::history(&settings, &data, epoch, &telemetry)?;
     let (control, folds_control) = mpsc::channel(FOLD_QUEUE);
     let (bulk, folds_bulk) = mpsc::channel(FOLD_QUEUE);
@@ -121,6 +124,8 @@ pub async fn run(
     let config = opening::journal_config(&settings, &data);
     let journal = journal::open(config, Arc::new(SystemFiles), clock.clone(), &telemetry, sinks)?;
     let mut core = checkpoint.as_ref().map(Core::load).unwrap_or_default();
+    let hashes = data.join(checkpoint_loop::HASHES);
+    opening::restore_hashes(&mut core, &hashes, checkpoint.as_ref(), now)?;
     let policy = Arc::new(reload::policy(&settings, now));
     let new = core.configure(policy, Arc::new(reload::rules(&settings)), now);
     let recount = Recount::new(new, &settings, &core);
