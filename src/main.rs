@@ -3,6 +3,7 @@
 use futures::FutureExt;
 use radiosonde::app::cli::{block_on, complain, end_on_signal};
 use radiosonde::app::daemon;
+use radiosonde::app::reload::Source;
 use radiosonde::base::clock::Clock;
 use radiosonde::base::error::Chain;
 use radiosonde::base::shutdown::Shutdown;
@@ -52,11 +53,12 @@ async fn start_daemon(launch: Launch) -> Result<Started, BoxError> {
     let folder = std::env::temp_dir().join(format!("radiosonde-demo-{}", std::process::id()));
     settings.daemon.data.clone_from(&folder);
     let again = settings.clone();
-    let source = Arc::new(move || config::Loaded {
+    let load = Arc::new(move || config::Loaded {
         settings: Some(again.clone()),
         problems: Vec::new(),
         warnings: Vec::new(),
     });
+    let source = Source { load, folders: Vec::new() };
     let (tell, told) = tokio::sync::oneshot::channel();
     let shutdown = launch.shutdown.clone();
     let task = tokio::spawn(async move {

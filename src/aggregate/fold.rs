@@ -234,6 +234,7 @@ impl Batch<'_> {
     /// Counts an event of an indicator, its combination of dimensions, and its lateness.
     pub fn count(&mut self, id: IndicatorId, placed: Placed, counts: GoodTotal, item: Item<'_>) {
         let Some(indicator) = self.store.counts.get_mut(id) else { return };
+        indicator.has_counted(Slot::of(self.received_at));
         indicator.add(placed.slot, counts);
         let region = self.rules.phones.region_attribute.as_str();
         let dimension = |name: &str| {

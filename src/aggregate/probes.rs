@@ -35,6 +35,7 @@ pub fn fold(store: &mut Store, rules: &Rules, run: ProbeRun) -> Arc<ProbeRun> {
     add_series(store, slot, &run);
     for rule in rules.of_probe(&run.probe) {
         let Some(counts) = store.counts.get_mut(rule.indicator) else { continue };
+        counts.has_counted(slot);
         match verdict(rule, &run) {
             Verdict::Good => counts.add(slot, GoodTotal::one(true)),
             Verdict::Bad => counts.add(slot, GoodTotal::one(false)),

@@ -12,6 +12,7 @@ use crate::base::clock::UnixNanos;
 use crate::model::position::{Lane, Position};
 use crate::model::probe::ProbeRun;
 use crate::model::slot::Slot;
+use crate::store::counts::book::NewIndicators;
 use crate::store::ledger::ItemOutcome;
 use crate::store::{self, Store};
 use crate::wire::record::{
@@ -148,13 +149,20 @@ impl Core {
     }
 
     /// Puts a configuration into force. Indicators that are new begin to count at `now`.
-    pub fn configure(&mut self, policy: Arc<Policy>, rules: Arc<Rules>, now: UnixNanos) {
+    /// Returns them: what the journal held of them before is still to be counted.
+    pub fn configure(
+        &mut self,
+        policy: Arc<Policy>,
+        rules: Arc<Rules>,
+        now: UnixNanos,
+    ) -> NewIndicators {
         let slos = policy.slos.iter().map(|slo| &**slo);
-        let _ = self.store.counts.configure(slos, Slot::of(now));
+        let new = self.store.counts.configure(slos, Slot::of(now));
         let counts = &self.store.counts;
         let probes = &policy.probe_intervals;
         self.store.evidence.retain(|name| probes.contains_key(name), |id| counts.get(id).is_some());
         (self.policy, self.rules) = (policy, rules);
+        new
     }
 
     /// Every SLO's status at `now`; the counts must have been advanced to it.

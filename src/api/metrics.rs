@@ -17,6 +17,7 @@ use prometheus::proto::{
 };
 use prometheus::{Encoder, TextEncoder};
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 /// Buckets of every histogram on this surface: one in four of ours, 2^(k/2), from 0.2 ms to 64 s.
 const BUCKETS: std::ops::RangeInclusive<i32> = -24..=12;
@@ -24,7 +25,10 @@ const BUCKETS: std::ops::RangeInclusive<i32> = -24..=12;
 /// The handler.
 pub async fn serve(State(state): State<ApiState>) -> Response {
     let mut families = state.telemetry.gather();
-    families.extend(gather(&state.core.read(), state.clock.now()));
+    // While the journal is replayed, counters would look as if they had been reset.
+    if state.ready.load(Ordering::Acquire) {
+        families.extend(gather(&state.core.read(), state.clock.now()));
+    }
     let mut text = Vec::new();
     match TextEncoder::new().encode(&families, &mut text) {
         Ok(()) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)

@@ -1,9 +1,10 @@
-//! State to disk: one epoch a minute. History blocks first, then the checkpoint that makes them
+//! State to disk: one epoch a minute, sooner under load. History blocks first, then the checkpoint that makes them
 //! count, then the journal may forget.
 
 use super::engine::Engine;
 use crate::base::error::Chain;
 use crate::base::shutdown::Shutdown;
+use crate::export::Operation;
 use crate::model::position::Lane;
 use crate::model::series::{History, HistoryError, Tier};
 use crate::model::slot::Slot;
@@ -13,6 +14,10 @@ use std::time::Duration;
 
 /// How often a checkpoint is made.
 const EVERY: Duration = Duration::from_secs(60);
+/// Sooner when phones sent this much since the last one: it bounds what a start has to replay.
+const EVERY_BYTES: u64 = 256 << 20;
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Where checkpoints go.
 #[derive(Clone)]
@@ -47,9 +52,18 @@ pub async fn run(
         tokio::select! {
             () = shutdown.begun() => return epoch,
             () = tokio::time::sleep(EVERY) => {}
+            () = much_to_replay(&engine) => {}
         }
         epoch += 1;
         make(&engine, &checkpoints, epoch).await;
+    }
+}
+
+/// Resolves when a start now would have much to replay.
+async fn much_to_replay(engine: &Engine) {
+    let covered = engine.core.read().bulk;
+    while engine.journal.bytes_from(Lane::Bulk, covered) < EVERY_BYTES {
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -57,13 +71,16 @@ pub async fn run(
 pub async fn make(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) {
     let (engine, checkpoints) = (engine.clone(), checkpoints.clone());
     let work = tokio::task::spawn_blocking(move || {
-        let started = engine.clock.monotonic();
+        let (began, started) = (engine.clock.now(), engine.clock.monotonic());
         let outcome = write(&engine, &checkpoints, epoch);
         let telemetry = &engine.telemetry;
         let took = engine.clock.monotonic().since(started);
         telemetry.checkpoint_duration_seconds.observe(took.as_secs_f64());
         let name = if outcome.is_ok() { "success" } else { "failure" };
         telemetry.checkpoints_total.with_label_values(&[name]).inc();
+        let error = outcome.as_ref().err().map(|error| Chain(error).to_string());
+        let number = [("radiosonde.epoch", epoch.to_string())];
+        engine.own_spans.record(Operation::Checkpoint, began, took, error.as_deref(), &number);
         match outcome {
             Ok(bytes) => telemetry.checkpoint_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX)),
             Err(error) => {

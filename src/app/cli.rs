@@ -1,6 +1,7 @@
 //! The command line.
 
 use super::daemon;
+use super::reload::Source;
 use crate::api::json::run_json;
 use crate::base::clock::Clock;
 use crate::base::duration;
@@ -144,6 +145,15 @@ enum AlertsAction {
 }
 
 impl Files {
+    /// Where a daemon reads its configuration again.
+    fn source(self) -> Source {
+        let folder = |given: &Option<PathBuf>, default: &str| {
+            given.clone().unwrap_or_else(|| PathBuf::from(default))
+        };
+        let folders = vec![folder(&self.probes, "probes"), folder(&self.alerts, "alerts")];
+        Source { load: Arc::new(move || self.load()), folders }
+    }
+
     fn load(&self) -> Loaded {
         let location = |given: &Option<PathBuf>, default: &str| Location {
             path: given.clone().unwrap_or_else(|| PathBuf::from(default)),
@@ -210,7 +220,7 @@ fn run(files: Files) -> ExitCode {
     block_on(async move {
         let shutdown = Shutdown::new();
         drop(tokio::spawn(end_on_signal(shutdown.clone())));
-        let source = Arc::new(move || files.load());
+        let source = files.source();
         let outcome = daemon::run(settings, source, Clock::system(), shutdown, |addresses| {
             tracing::info!(page = %format!("http://{}", addresses.page), otlp_http = %addresses.otlp_http, otlp_grpc = %addresses.otlp_grpc, "radiosonde runs");
         });

@@ -4,13 +4,14 @@ use crate::aggregate::Decoded;
 use crate::alert::SharedCore;
 use crate::base::clock::Clock;
 use crate::base::error::Chain;
+use crate::export::SelfSpans;
 use crate::journal::Journal;
 use crate::model::position::{Lane, Position};
 use crate::telemetry::Telemetry;
 use crate::wire::record::Envelope;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use tokio::sync::{Notify, watch};
 
 /// Shared by all loops. Cheap to clone.
@@ -38,6 +39,12 @@ pub struct Parts {
     pub seen: watch::Sender<u64>,
     /// Age of the bulk record folded last, nanoseconds.
     pub bulk_lag_ns: AtomicU64,
+    /// Whether everything that was durable at the start is folded.
+    pub ready: Arc<AtomicBool>,
+    /// How much of it is folded so far, in thousandths.
+    pub replayed_permille: AtomicU32,
+    /// What the daemon itself does, as spans; nowhere unless a collector is configured.
+    pub own_spans: SelfSpans,
     /// Why the daemon is not well.
     degraded: Mutex<Option<String>>,
 }
@@ -51,9 +58,15 @@ impl std::ops::Deref for Engine {
 }
 
 impl Engine {
-    /// An engine whose state is folded up to the core's positions.
+    /// An engine over the state of a checkpoint; it is not ready yet.
     #[must_use]
-    pub fn new(core: SharedCore, journal: Journal, clock: Clock, telemetry: Telemetry) -> Self {
+    pub fn new(
+        core: SharedCore,
+        journal: Journal,
+        clock: Clock,
+        telemetry: Telemetry,
+        own_spans: SelfSpans,
+    ) -> Self {
         let positions = {
             let core = core.read();
             (core.control, core.bulk)
@@ -68,6 +81,9 @@ impl Engine {
             deliver: Notify::new(),
             seen: watch::Sender::new(0),
             bulk_lag_ns: AtomicU64::new(0),
+            ready: Arc::default(),
+            replayed_permille: AtomicU32::new(0),
+            own_spans,
             degraded: Mutex::new(None),
         }))
     }
@@ -98,6 +114,24 @@ impl Engine {
                 self.deliver.notify_one();
             }
         }
+    }
+
+    /// Everything durable is folded: the state may be asked and evaluated.
+    pub fn become_ready(&self) {
+        let positions = {
+            let core = self.core.read();
+            (core.control, core.bulk)
+        };
+        let _ = self.folded.send_replace(positions);
+        self.ready.store(true, Ordering::Release);
+        self.seen.send_modify(|count| *count += 1);
+    }
+
+    /// The share of the journal that is folded, while that goes on.
+    #[must_use]
+    pub fn replaying(&self) -> Option<f64> {
+        let permille = self.replayed_permille.load(Ordering::Relaxed);
+        (!self.ready.load(Ordering::Acquire)).then(|| f64::from(permille) / 1_000.0)
     }
 
     /// Why the daemon is not well.

@@ -5,6 +5,7 @@ use crate::alert::codec::transition_record;
 use crate::alert::evaluate::{Inputs, evaluate};
 use crate::alert::health::Condition;
 use crate::base::shutdown::Shutdown;
+use crate::export::Operation;
 use crate::model::alert::Transition;
 use crate::model::labels::Labels;
 use crate::model::objective::Severity;
@@ -61,6 +62,11 @@ pub fn decide(engine: &Engine) -> Vec<Transition> {
     drop(core);
     let took = engine.clock.monotonic().since(started);
     engine.telemetry.evaluation_duration_seconds.observe(took.as_secs_f64());
+    // One span a second would drown the others: only evaluations that moved an alert are told.
+    if !due.is_empty() {
+        let moved = [("radiosonde.transitions", due.len().to_string())];
+        engine.own_spans.record(Operation::Evaluation, now, took, None, &moved);
+    }
     due
 }
 

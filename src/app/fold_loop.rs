@@ -7,11 +7,27 @@ use crate::base::error::Chain;
 use crate::journal::Committed;
 use crate::model::position::Lane;
 use crate::wire::record::Envelope;
+use std::io;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
+/// Starts the fold's thread.
+///
+/// # Errors
+/// When the system has no thread for it.
+pub fn start(
+    engine: Engine,
+    control: mpsc::Receiver<Committed>,
+    bulk: mpsc::Receiver<Committed>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let thread = std::thread::Builder::new().name("fold".to_owned());
+    thread.spawn(move || runtime.block_on(run(engine, control, bulk)))
+}
+
 /// Folds until both lanes are closed.
-pub async fn run(
+async fn run(
     engine: Engine,
     mut control: mpsc::Receiver<Committed>,
     mut bulk: mpsc::Receiver<Committed>,

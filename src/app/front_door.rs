@@ -2,6 +2,7 @@
 
 use super::engine::Engine;
 use crate::aggregate::Decoded;
+use crate::base::shutdown::Shutdown;
 use crate::ingest::{Admitted, CommitError, DecodedRequest, Pressure, Refusal, Sink};
 use crate::journal::AppendError;
 use crate::model::position::Lane;
@@ -12,11 +13,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A fold that lags behind by more than this sheds bulk.
 const MAX_FOLD_LAG: Duration = Duration::from_secs(5);
+/// How often refusals are written to the ledger.
+const ACCOUNT: Duration = Duration::from_secs(10);
 /// What a client that was turned away is told to wait: less than the deadline of any SDK.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -49,6 +53,17 @@ impl FrontDoor {
             let now = self.engine.clock.now();
             self.engine.record(Envelope::of(Kind::Refusal, now, &record), None).await;
         }
+    }
+}
+
+/// Writes refusals to the ledger every now and then, and once more at the end.
+pub async fn account(door: Arc<FrontDoor>, shutdown: Shutdown) {
+    while !shutdown.has_begun() {
+        tokio::select! {
+            () = shutdown.begun() => {}
+            () = tokio::time::sleep(ACCOUNT) => {}
+        }
+        door.account().await;
     }
 }
 

@@ -1,18 +1,26 @@
 //! Floor 11: wiring, one line a subsystem; reload; the command line.
 //!
 //! [`daemon`] starts and stops everything in order; the loops beside it move what one subsystem
-//! hands to the next: [`fold_loop`] journal to state, [`evaluate_loop`] state to decisions,
-//! [`deliver_loop`] outbox to couriers, [`checkpoint_loop`] state to disk.
+//! hands to the next: [`results`] probe runs to the journal, [`fold_loop`] journal to state,
+//! [`evaluate_loop`] state to decisions, [`deliver_loop`] outbox to couriers, [`checkpoint_loop`]
+//! state to disk. [`replay`] and [`recount`] read the journal again, after a start and for new
+//! indicators.
 
 pub mod checkpoint_loop;
 pub mod cli;
+pub mod collector;
 pub mod daemon;
 pub mod deliver_loop;
 pub mod engine;
 pub mod evaluate_loop;
 pub mod fold_loop;
 pub mod front_door;
+pub mod handle;
+pub mod opening;
+pub mod recount;
 pub mod reload;
 pub mod replay;
+pub mod results;
+pub mod watch;
 
 pub use cli::main;

@@ -1,18 +1,28 @@
 //! One configuration in force, replaced whole or not at all.
 
 use super::daemon::Running;
+use super::engine::Engine;
+use super::recount::Recount;
 use crate::aggregate::{PhoneSettings, Rules};
 use crate::alert::Policy;
 use crate::api::Failed;
 use crate::api::page::view::{ChangeKind, ChangeView, ConfigProblem};
 use crate::base::error::Chain;
-use crate::config::{Loaded, Settings};
+use crate::config::{Daemon, Loaded, Phones, Settings};
+use crate::export::Operation;
 use crate::probe::longest_interval;
 use crate::wire::record::{ConfigurationRecord, Envelope, Kind};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Where a configuration is read from, again and again.
-pub type Source = Arc<dyn Fn() -> Loaded + Send + Sync>;
+#[derive(Clone)]
+pub struct Source {
+    /// Reads all of it.
+    pub load: Arc<dyn Fn() -> Loaded + Send + Sync>,
+    /// Folders in which further files may appear; they are watched.
+    pub folders: Vec<PathBuf>,
+}
 
 /// The alerting half of settings.
 #[must_use]
@@ -35,13 +45,18 @@ pub fn policy(settings: &Settings, now: crate::base::clock::UnixNanos) -> Policy
 /// The folding half of settings.
 #[must_use]
 pub fn rules(settings: &Settings) -> Rules {
-    let phones = PhoneSettings {
+    Rules::new(&settings.slos, phones(settings))
+}
+
+/// How phones are read.
+#[must_use]
+pub fn phones(settings: &Settings) -> PhoneSettings {
+    PhoneSettings {
         region_attribute: settings.phones.region_attribute.clone(),
         routes: settings.phones.routes.clone(),
         labels: settings.phones.labels.clone(),
         max_series_per_app: settings.phones.max_series_per_app,
-    };
-    Rules::new(&settings.slos, phones)
+    }
 }
 
 /// Reads the configuration anew. A wrong one changes nothing and is shown.
@@ -49,9 +64,12 @@ pub fn rules(settings: &Settings) -> Rules {
 /// # Errors
 /// With every problem, when it is refused.
 pub async fn reload(running: &Running) -> Result<(), Failed> {
-    let now = running.engine.clock.now();
-    let loaded = (running.source)();
-    let telemetry = &running.engine.telemetry;
+    let engine = &running.engine;
+    let (now, started) = (engine.clock.now(), engine.clock.monotonic());
+    let load = Arc::clone(&running.source.load);
+    let loading = tokio::task::spawn_blocking(move || load()).await;
+    let loaded = loading.map_err(|_| Failed::Refused("the daemon is ending".to_owned()))?;
+    let telemetry = &engine.telemetry;
     let Some(settings) = loaded.settings else {
         let problems: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
         telemetry.config_last_reload_successful.set(0);
@@ -62,35 +80,88 @@ pub async fn reload(running: &Running) -> Result<(), Failed> {
         );
         let words = problems.join("\n");
         running.refuse(ConfigProblem { since: now, problems }, now);
+        let took = engine.clock.monotonic().since(started);
+        engine.own_spans.record(Operation::Reload, now, took, Some("refused"), &[]);
         return Err(Failed::Invalid(words));
     };
-    apply(running, settings).await;
+    let news = apply(running, settings).await;
     telemetry.config_last_reload_successful.set(1);
     telemetry.config_last_reload_success_timestamp_seconds.set(now.as_seconds());
-    running.accept(ChangeView {
+    running.accept(news.map(|text| ChangeView {
         at: now,
         kind: ChangeKind::Reload,
-        text: "a new configuration is in force".to_owned(),
+        text,
         link: None,
-    });
+    }));
+    let took = engine.clock.monotonic().since(started);
+    engine.own_spans.record(Operation::Reload, now, took, None, &[]);
     Ok(())
 }
 
-async fn apply(running: &Running, settings: Settings) {
+/// Puts settings into force. Returns what is new about them, in words; none when they mean the same
+/// as before, and then nothing moves.
+async fn apply(running: &Running, settings: Settings) -> Option<String> {
     let engine = &running.engine;
     let now = engine.clock.now();
+    let before = Arc::clone(&running.settings.read());
+    if settings.revision == before.revision {
+        // Secrets do not enter the revision: those may have changed.
+        running.courier.replace_receivers(settings.receivers.clone());
+        *running.settings.write() = Arc::new(settings);
+        return None;
+    }
+    let waiting = waits_for_restart(&before, &settings);
     let policy = Arc::new(policy(&settings, now));
     running.courier.replace_receivers(settings.receivers.clone());
-    engine.core.write().configure(policy, Arc::new(rules(&settings)), now);
+    let recount = {
+        let mut core = engine.core.write();
+        let new = core.configure(policy, Arc::new(rules(&settings)), now);
+        Recount::new(new, &settings, &core)
+    };
+    recount.start(engine, &running.deciders);
     if let Err(error) = running.scheduler.replace(settings.probes.clone()) {
         tracing::error!(error = %Chain(&error), "some probes cannot be scheduled");
     }
+    journal_revision(engine, &settings).await;
+    *running.settings.write() = Arc::new(settings);
+    engine.evaluate.notify_one();
+    tracing::info!("a new configuration is in force");
+    let mut news = "a new configuration is in force".to_owned();
+    if !waiting.is_empty() {
+        tracing::warn!(waiting = waiting.join(", "), "some settings wait for a restart");
+        news.push_str(&format!("; {} wait for a restart", waiting.join(", ")));
+    }
+    Some(news)
+}
+
+/// Journals which configuration holds from here on.
+pub async fn journal_revision(engine: &Engine, settings: &Settings) {
+    let now = engine.clock.now();
     let record = ConfigurationRecord {
         revision: settings.revision,
         at_unix_nano: now.0,
         indicators: settings.slos.iter().map(|slo| slo.indicator.canonical()).collect(),
     };
-    *running.settings.write() = Arc::new(settings);
     engine.record(Envelope::of(Kind::Configuration, now, &record), None).await;
-    engine.evaluate.notify_one();
+}
+
+/// Settings that a running daemon cannot change.
+fn waits_for_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
+    let (old, new) = (&before.daemon, &after.daemon);
+    let listeners = |daemon: &Daemon| (daemon.listen, daemon.otlp_grpc, daemon.otlp_http);
+    let tokens = |daemon: &Daemon| (daemon.api_tokens.clone(), daemon.otlp_tokens.clone());
+    let kept = |phones: &Phones| (phones.keep_attributes.clone(), phones.region_attribute.clone());
+    [
+        ("listeners", listeners(old) != listeners(new)),
+        ("tokens", tokens(old) != tokens(new)),
+        ("data", old.data != new.data),
+        ("journal", old.journal != new.journal),
+        ("history", old.history != new.history),
+        ("export", old.export != new.export),
+        ("log", (old.log_format, &old.log_level) != (new.log_format, &new.log_level)),
+        ("attributes that phones keep", kept(&before.phones) != kept(&after.phones)),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
+    .collect()
 }

@@ -1,41 +1,53 @@
 //! After a start: the journal's records from the checkpoint's positions, applied as they were.
 //! Replay applies decisions and never makes any.
 
-use crate::alert::Core;
+use super::engine::Engine;
+use crate::alert::core::ApplyError;
 use crate::base::error::Chain;
-use crate::journal::{Journal, JournalError};
-use crate::model::position::Lane;
-use crate::telemetry::Telemetry;
+use crate::base::shutdown::Shutdown;
+use crate::journal::JournalError;
+use crate::model::position::{Lane, Position};
 use crate::wire::record::Envelope;
+use bytes::Bytes;
+use std::sync::atomic::Ordering;
 
-/// Folds everything durable that the checkpoint does not hold. Returns how many records there were.
+/// How often the page learns how far it is, in records.
+const TELL_EVERY: u64 = 128;
+
+/// Folds everything durable that the checkpoint does not hold, off the async threads. Returns how
+/// many records there were; none when `shutdown` began before the end.
 ///
 /// # Errors
 /// When the journal cannot be read at all; a corrupt record costs the rest of its segment, with a
 /// message, not the start.
-pub fn replay(
-    core: &mut Core,
-    journal: &Journal,
-    telemetry: &Telemetry,
-) -> Result<u64, JournalError> {
-    let mut records = 0;
-    for lane in [Lane::Bulk, Lane::Control] {
-        let reached = match lane {
-            Lane::Control => core.control,
-            Lane::Bulk => core.bulk,
-        };
-        let mut reader = journal.read_from(lane, reached.max(journal.first(lane)))?;
+pub async fn run(engine: &Engine, shutdown: &Shutdown) -> Result<Option<u64>, JournalError> {
+    let (engine, shutdown) = (engine.clone(), shutdown.clone());
+    let folding = tokio::task::spawn_blocking(move || replay(&engine, &shutdown));
+    // The task is cut off only when the whole runtime ends.
+    folding.await.unwrap_or(Ok(None))
+}
+
+fn replay(engine: &Engine, shutdown: &Shutdown) -> Result<Option<u64>, JournalError> {
+    let journal = &engine.journal;
+    let from = {
+        let core = engine.core.read();
+        let reached = |lane, position: Position| (lane, position.max(journal.first(lane)));
+        [reached(Lane::Bulk, core.bulk), reached(Lane::Control, core.control)]
+    };
+    let due = |(lane, from): &(Lane, Position)| journal.bytes_from(*lane, *from);
+    let total: u64 = from.iter().map(due).sum();
+    let (mut records, mut done) = (0_u64, 0_u64);
+    for (lane, from) in from {
+        let mut reader = journal.read_from(lane, from)?;
         while let Some(record) = reader.next() {
+            if shutdown.has_begun() {
+                return Ok(None);
+            }
             match record {
                 Ok((_, next, bytes)) => {
                     records += 1;
-                    let applied = Envelope::read(bytes)
-                        .map_err(crate::alert::core::ApplyError::from)
-                        .and_then(|envelope| core.apply(lane, next, &envelope, None));
-                    if let Err(error) = applied {
-                        telemetry.fold_unreadable_total.with_label_values(&[lane.as_str()]).inc();
-                        tracing::error!(lane = lane.as_str(), error = %Chain(&error), "a record cannot be replayed");
-                    }
+                    done += bytes.len() as u64;
+                    apply(engine, lane, next, bytes);
                 }
                 Err(error) => {
                     tracing::error!(lane = lane.as_str(), error = %Chain(&error), "the journal is damaged; going on behind");
@@ -44,7 +56,21 @@ pub fn replay(
                     }
                 }
             }
+            if records.is_multiple_of(TELL_EVERY) {
+                let permille = (done * 1_000 / total.max(1)).min(999);
+                engine.replayed_permille.store(permille as u32, Ordering::Relaxed);
+            }
         }
     }
-    Ok(records)
+    Ok(Some(records))
+}
+
+fn apply(engine: &Engine, lane: Lane, next: Position, bytes: Bytes) {
+    let applied = Envelope::read(bytes)
+        .map_err(ApplyError::from)
+        .and_then(|envelope| engine.core.write().apply(lane, next, &envelope, None));
+    if let Err(error) = applied {
+        engine.telemetry.fold_unreadable_total.with_label_values(&[lane.as_str()]).inc();
+        tracing::error!(lane = lane.as_str(), error = %Chain(&error), "a record cannot be replayed");
+    }
 }

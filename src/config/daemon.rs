@@ -8,7 +8,7 @@ use super::settings::{
     Daemon, HistoryLimits, JournalLimits, NamedSecret, OtlpExport, OtlpProtocol, Phones,
 };
 use super::tree::{Entry, Node, Place, Value};
-use crate::probe::writes::is_loopback;
+use crate::export::forwards_to_self;
 use crate::telemetry::logs::LogFormat;
 use crate::wire::semconv;
 use std::net::SocketAddr;
@@ -231,14 +231,8 @@ fn export(cx: &Context<'_>, node: &Node, listeners: &[Listener]) -> Option<OtlpE
 
 fn endpoint_url(cx: &Context<'_>, node: &Node, listeners: &[Listener]) -> Option<String> {
     let url = http_url(cx, node, "endpoint")?;
-    let port = url.port_or_known_default();
-    let is_own = |listener: &Listener| {
-        let ip = listener.address.ip();
-        let is_here = is_loopback(&url) && (ip.is_loopback() || ip.is_unspecified());
-        let is_same = url.host_str().is_some_and(|host| host == ip.to_string());
-        Some(listener.address.port()) == port && (is_here || is_same)
-    };
-    if listeners.iter().any(is_own) {
+    let own: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+    if forwards_to_self(url.as_str(), &own) {
         let message = "this is radiosonde's own listener: it would report to itself";
         cx.problems.wrong_hint(node.at, message, "name your collector");
         return None;

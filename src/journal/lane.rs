@@ -148,6 +148,21 @@ impl Segments {
         self.list.get(index).copied()
     }
 
+    /// Where the first record begins that may be as young as `at`.
+    pub(super) fn since(&self, at: UnixNanos) -> Position {
+        let younger = self.list.partition_point(|segment| segment.created_at <= at);
+        let segment = self.list.get(younger.saturating_sub(1));
+        let segment = segment.map_or(FIRST_SEGMENT, |segment| segment.number);
+        Position { segment, offset: HEADER_BYTES }
+    }
+
+    /// Bytes of files behind a position.
+    pub(super) fn bytes_from(&self, from: Position) -> u64 {
+        let first = self.list.partition_point(|segment| segment.number < from.segment);
+        let bytes: u64 = self.list.iter().skip(first).map(|segment| segment.bytes).sum();
+        bytes.saturating_sub(from.offset)
+    }
+
     /// Where the oldest record begins, or will.
     pub(super) fn first(&self) -> Position {
         let segment = self.list.front().map_or(FIRST_SEGMENT, |oldest| oldest.number);

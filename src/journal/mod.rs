@@ -256,6 +256,19 @@ impl Journal {
         retention::trim(state, now);
     }
 
+    /// Where the oldest record stands that may have been appended at `at` or later: the beginning of
+    /// a segment.
+    #[must_use]
+    pub fn since(&self, lane: Lane, at: UnixNanos) -> Position {
+        self.lane(lane).segments.lock().since(at)
+    }
+
+    /// Bytes of the lane's files from a position on, about: what reading from there will take.
+    #[must_use]
+    pub fn bytes_from(&self, lane: Lane, from: Position) -> u64 {
+        self.lane(lane).segments.lock().bytes_from(from)
+    }
+
     /// Bytes that the lane takes on disk, with what is claimed ahead.
     #[must_use]
     pub fn disk_bytes(&self, lane: Lane) -> u64 {

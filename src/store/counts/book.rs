@@ -14,22 +14,36 @@ const REACH_BEYOND_WINDOW: Duration = Duration::from_secs(35 * 86_400);
 #[derive(Clone, Debug, Default)]
 pub struct CountsBook {
     entries: HashMap<IndicatorId, Entry>,
+    generation: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
     counts: IndicatorCounts,
     reach: Duration,
+    /// Of a new indicator: the configuration that brought it, until what the journal held of it
+    /// before has been counted.
+    counting_back: Option<u64>,
+}
+
+/// Indicators that are new in a configuration: they count from now on, and what was before is still
+/// to be counted from the journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewIndicators {
+    /// Which.
+    pub ids: Vec<IndicatorId>,
+    /// Tells this configuration from earlier and later ones.
+    generation: u64,
 }
 
 impl CountsBook {
     /// Counts for these SLOs from now on: new indicators begin at `now`, known ones go on, others
-    /// are forgotten. Returns the indicators that are new.
+    /// are forgotten. Returns the indicators that are new: [`CountsBook::complete`] them.
     pub fn configure<'a>(
         &mut self,
         slos: impl IntoIterator<Item = &'a Slo>,
         now: Slot,
-    ) -> Vec<IndicatorId> {
+    ) -> NewIndicators {
         let mut wanted: HashMap<IndicatorId, (Vec<Duration>, Duration)> = HashMap::new();
         for slo in slos {
             let (windows, reach) = wanted.entry(slo.indicator.id()).or_default();
@@ -38,17 +52,35 @@ impl CountsBook {
             *reach = (*reach).max(slo.window + REACH_BEYOND_WINDOW);
         }
         self.entries.retain(|id, _| wanted.contains_key(id));
-        let mut new = Vec::new();
+        self.generation += 1;
+        let generation = self.generation;
+        let mut ids = Vec::new();
         for (id, (windows, reach)) in wanted {
             let entry = self.entries.entry(id).or_insert_with(|| {
-                new.push(id);
-                Entry { counts: IndicatorCounts::new(now), reach }
+                ids.push(id);
+                let counting_back = Some(generation);
+                Entry { counts: IndicatorCounts::new(now), reach, counting_back }
             });
             entry.reach = reach;
             entry.counts.watch(&windows);
             entry.counts.advance(now);
         }
-        new
+        NewIndicators { ids, generation }
+    }
+
+    /// Adds what the journal held of new indicators before they were configured. Those that went
+    /// away meanwhile are left out.
+    pub fn complete(&mut self, new: &NewIndicators, before: &CountsBook) {
+        for id in &new.ids {
+            let Some(entry) = self.entries.get_mut(id) else { continue };
+            if entry.counting_back != Some(new.generation) {
+                continue;
+            }
+            entry.counting_back = None;
+            if let Some(before) = before.get(*id) {
+                entry.counts.merge(before);
+            }
+        }
     }
 
     /// An indicator's counts.
@@ -75,11 +107,14 @@ impl CountsBook {
     /// Puts back an indicator of a checkpoint; [`CountsBook::configure`] then decides whether it is
     /// still wanted.
     pub fn restore(&mut self, id: IndicatorId, counts: IndicatorCounts) {
-        let _ = self.entries.insert(id, Entry { counts, reach: REACH_BEYOND_WINDOW });
+        let entry = Entry { counts, reach: REACH_BEYOND_WINDOW, counting_back: None };
+        let _ = self.entries.insert(id, entry);
     }
 
-    /// Every indicator, for a checkpoint.
+    /// Every indicator, for a checkpoint. One that is not complete is left out: a start from the
+    /// checkpoint finds it new again, and counts all of it.
     pub fn iter(&self) -> impl Iterator<Item = (IndicatorId, &IndicatorCounts)> {
-        self.entries.iter().map(|(id, entry)| (*id, &entry.counts))
+        let complete = self.entries.iter().filter(|(_, entry)| entry.counting_back.is_none());
+        complete.map(|(id, entry)| (*id, &entry.counts))
     }
 }

@@ -14,7 +14,8 @@ const UNCERTAIN_SLOTS: usize = 30;
 /// Good and total events of an indicator.
 #[derive(Clone, Debug)]
 pub struct IndicatorCounts {
-    /// The slot from which it counts: when it was first configured.
+    /// The slot from which it counts: when the first record reached us that counted, or when it was
+    /// first configured.
     pub since: Slot,
     /// The last slot in which something counted.
     pub last: Option<Slot>,
@@ -98,6 +99,32 @@ impl IndicatorCounts {
             let (from, to) = window.span(now);
             if slot >= from && slot < to {
                 window.sum.add(counts);
+            }
+        }
+    }
+
+    /// Something was received at `received` that counts: it counts from then on at the latest. Moves
+    /// `since` only when the journal is read again.
+    pub fn has_counted(&mut self, received: Slot) {
+        self.since = self.since.min(received);
+    }
+
+    /// Adds all of another one's counts, of the same indicator and other records.
+    pub fn merge(&mut self, other: &Self) {
+        self.since = self.since.min(other.since);
+        self.last = self.last.max(other.last);
+        self.all.add(other.all);
+        let everything = (Slot(0), Slot(u32::MAX));
+        let horizon = self.now.minus(FINE_SLOTS);
+        other.fine.for_each(horizon, everything.1, |slot, counts| self.fine.add(slot, counts));
+        other.coarse.for_each(everything.0, everything.1, |slot, counts| {
+            self.coarse.add(slot, counts);
+        });
+        let windows: Vec<Window> = self.windows.clone();
+        for (at, window) in windows.iter().enumerate() {
+            let sum = self.recount(window, self.now);
+            if let Some(window) = self.windows.get_mut(at) {
+                window.sum = sum;
             }
         }
     }

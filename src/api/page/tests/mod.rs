@@ -1,5 +1,9 @@
 //! The pages as documents: what they say, that they are well-formed, small, safe and accessible.
 
+mod contrast;
+mod document;
+
+use self::document::{tags, text};
 use super::*;
 use crate::base::clock::UnixNanos;
 use crate::model::alert::AlertState;
@@ -63,56 +67,6 @@ fn quiet() -> view::PageView {
 
 fn changes() -> view::ChangesPage {
     view::ChangesPage { now: sample::NOW, version: "0.1.0".to_owned(), changes: sample::changes() }
-}
-
-/// A start tag and its attributes, or an end tag, in the order of the document.
-#[derive(Debug)]
-struct Tag {
-    name: String,
-    attributes: Vec<(String, String)>,
-    closes: bool,
-}
-
-impl Tag {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-}
-
-/// Reads the tags of a document of the plain form that our renderer writes: every attribute quoted,
-/// every `<` of text escaped.
-fn tags(html: &str) -> Vec<Tag> {
-    let mut found = Vec::new();
-    for piece in html.split('<').skip(1) {
-        let (inside, _) = piece.split_once('>').unwrap_or_else(|| panic!("unclosed tag: {piece}"));
-        if inside.starts_with('!') {
-            continue;
-        }
-        let closes = inside.starts_with('/');
-        let inside = inside.trim_start_matches('/');
-        let (name, mut rest) = inside.split_once(' ').unwrap_or((inside, ""));
-        let mut attributes = Vec::new();
-        while !rest.trim().is_empty() {
-            rest = rest.trim_start();
-            let end = rest.find([' ', '=']).unwrap_or(rest.len());
-            let (key, after) = rest.split_at(end);
-            if let Some(quoted) = after.strip_prefix("=\"") {
-                let (value, after) = quoted.split_once('"').unwrap_or_else(|| panic!("{inside}"));
-                attributes.push((key.to_owned(), value.to_owned()));
-                rest = after;
-            } else {
-                attributes.push((key.to_owned(), String::new()));
-                rest = after;
-            }
-        }
-        found.push(Tag { name: name.to_owned(), attributes, closes });
-    }
-    found
-}
-
-/// The text of a document, without its tags.
-fn text(html: &str) -> String {
-    html.split('<').filter_map(|piece| piece.split_once('>')).map(|(_, text)| text).collect()
 }
 
 /// Guarantees that every document is balanced, so that no drawing swallows what follows it.
@@ -248,8 +202,9 @@ fn the_home_page_answers_in_order() {
     ];
     let mut rest = html.as_str();
     for fact in facts {
-        let at = rest.find(fact).unwrap_or_else(|| panic!("{fact} is missing or out of order"));
-        rest = rest.split_at(at).1;
+        let at = rest.find(fact);
+        assert!(at.is_some(), "{fact} is missing or out of order");
+        rest = rest.split_at(at.unwrap_or_default()).1;
     }
     for state in
         ["Acknowledged</b> by ann", "Silenced</b> by bob", "Frozen</b>", "−32%", "Not reached"]
@@ -362,45 +317,6 @@ fn extremes_are_rendered() {
     assert!(render_home(&home).contains("</html>"));
     home.now = UnixNanos(u64::MAX);
     assert!(!render_home(&home).contains("NaN"));
-}
-
-/// The style sheet's colours of a scheme: those of the first or the second block of variables.
-fn colour(name: &str, dark: bool) -> [f64; 3] {
-    let marker = format!("--{name}: #");
-    let at =
-        STYLE.match_indices(&marker).nth(usize::from(dark)).unwrap_or_else(|| panic!("{name}")).0;
-    let hex = &STYLE[at + marker.len()..at + marker.len() + 6];
-    [0, 2, 4].map(|place| {
-        let value = f64::from(u8::from_str_radix(&hex[place..place + 2], 16).expect("hex")) / 255.0;
-        if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
-    })
-}
-
-fn contrast(one: [f64; 3], other: [f64; 3]) -> f64 {
-    let light = |[r, g, b]: [f64; 3]| 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
-    let (a, b) = (light(one), light(other));
-    a.max(b) / a.min(b)
-}
-
-/// Guarantees WCAG AA in both colour schemes: 4.5 for every colour of text on every ground that it
-/// stands on, 3 for every mark of a chart on paper and cards.
-#[test]
-fn contrast_is_enough_in_light_and_dark() {
-    let grounds = ["paper", "raised", "sunken", "good-wash", "warning-wash", "bad-wash"];
-    for dark in [false, true] {
-        for text in ["text", "muted", "link", "good", "warning", "bad"] {
-            for ground in grounds {
-                let found = contrast(colour(text, dark), colour(ground, dark));
-                assert!(found >= 4.5, "{text} on {ground}, dark {dark}: {found:.2}");
-            }
-        }
-        for mark in ["good-mark", "warning-mark", "bad-mark", "unknown-mark", "wait"] {
-            for ground in ["paper", "raised"] {
-                let found = contrast(colour(mark, dark), colour(ground, dark));
-                assert!(found >= 3.0, "{mark} on {ground}, dark {dark}: {found:.2}");
-            }
-        }
-    }
 }
 
 /// Guarantees nothing: writes every page with style and script into the folder that
