@@ -72,8 +72,7 @@ pub fn is_reading(method: &str) -> bool {
 }
 
 /// Whether a URL leads to this machine.
-#[must_use]
-pub fn is_loopback(url: &Url) -> bool {
+fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
