@@ -80,7 +80,7 @@ pub(super) fn read(answer: &Value) -> Vec<Alert> {
 }
 
 fn table(alerts: &[Alert], now: UnixNanos) -> String {
-    let columns = [Column::Left("severity"), Column::Left("for"), Column::Left("alert")];
+    let columns = [Column::Left("severity"), Column::Left("for"), Column::Text("alert")];
     let rows = alerts.iter().map(|alert| {
         vec![
             alert.mark().cell(&alert.severity),

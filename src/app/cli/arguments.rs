@@ -97,8 +97,15 @@ pub(super) struct Files {
 /// Which daemon to ask, and how to show its answer.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Server {
-    /// Table for people, JSON for machines
-    #[arg(long, global = true, value_enum, default_value_t)]
+    /// Show as text (a table) or json
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "FORMAT"
+    )]
     pub format: Format,
     /// Address of the daemon's page and API
     #[arg(
@@ -179,8 +186,8 @@ pub(super) enum Command {
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct CheckArguments {
-    /// Table for people, JSON for machines
-    #[arg(long, value_enum, default_value_t)]
+    /// Show as text or json
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub format: Format,
     /// Print a complete commented radiosonde.yaml instead
     #[arg(long, conflicts_with = "format")]
@@ -202,10 +209,10 @@ pub(super) struct ProbeArguments {
         value_name = "N"
     )]
     pub repeat: u32,
-    /// Waterfall for people, JSON for machines, JUnit for CI
-    #[arg(long, value_enum, default_value_t)]
+    /// Show as text (a waterfall), json, or junit for CI
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,
-    /// Write it into a file, whole or not at all; its folder must exist
+    /// Write that into a file, whole or not at all; its folder must exist
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
@@ -342,7 +349,7 @@ mod tests {
     use clap::CommandFactory;
 
     /// Guarantees that the definition is consistent, and that no line of any help is too long for
-    /// a terminal of 80 columns.
+    /// a terminal of 80 columns or had to be broken to fit.
     #[test]
     fn every_help_fits_80_columns() {
         fn walk(command: &mut clap::Command, path: &str) {
@@ -352,6 +359,10 @@ mod tests {
                 assert!(line.chars().count() <= 80, "{name}: {line}");
             }
             assert!(help.contains("Usage:"), "{name}");
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in examples.lines() {
+                assert!(help.contains(line), "{name}: {line}");
+            }
             for sub in command.get_subcommands_mut() {
                 walk(sub, &name);
             }

@@ -43,7 +43,7 @@ pub(super) fn check(files: &Files, wanted: &CheckArguments) -> ExitCode {
 fn summary(settings: &Settings) -> String {
     let daemon = &settings.daemon;
     let files = match settings.files.len() {
-        0 => "no file, and that is".to_owned(),
+        0 => "no file; the defaults are".to_owned(),
         1 => "1 file is".to_owned(),
         number => format!("{number} files are"),
     };
@@ -64,7 +64,7 @@ fn summary(settings: &Settings) -> String {
             ),
         ),
     ];
-    head + &render(&[Column::Left("what"), Column::Right("number"), Column::Left("which")], rows)
+    head + &render(&[Column::Left("what"), Column::Right("number"), Column::Text("which")], rows)
 }
 
 fn lines(parts: Vec<String>) -> String {

@@ -63,10 +63,10 @@ async fn list(daemon: &Daemon<'_>, format: Format) -> Result<ExitCode, ExitCode>
 fn table(silences: &[Silence], now: UnixNanos) -> String {
     let columns = [
         Column::Left("id"),
-        Column::Left("alerts"),
+        Column::Text("alerts"),
         Column::Left("ends in"),
-        Column::Left("by"),
-        Column::Left("comment"),
+        Column::Text("by"),
+        Column::Text("comment"),
     ];
     let rows = silences.iter().map(|silence| {
         let end = chrono::DateTime::parse_from_rfc3339(&silence.ends_at).ok();

@@ -16,13 +16,13 @@ struct Values(Vec<u64>);
 /// A row a probe.
 pub(super) fn table(all: &[Series<'_>]) -> String {
     let columns = [
-        Column::Left("probe"),
+        Column::Name("probe"),
         Column::Right("runs"),
         Column::Right("failed"),
         Column::Right("p50"),
         Column::Right("p95"),
         Column::Right("max"),
-        Column::Left("why"),
+        Column::Text("why"),
     ];
     let rows = all.iter().map(|series| {
         let values = Values::of(&series.runs);
