@@ -73,8 +73,11 @@ async fn back_end() -> (String, Arc<AtomicUsize>) {
         async { axum::Json(json!({ "status": "pass" })) }
     };
     let late = || async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        ([("content-type", "text/event-stream")], "event: hello\ndata: x\n\n")
+        let event = futures::stream::once(async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            Ok::<_, std::convert::Infallible>("event: hello\ndata: x\n\n")
+        });
+        ([("content-type", "text/event-stream")], axum::body::Body::from_stream(event))
     };
     let router = Router::new()
         .route("/ok", get(ok))

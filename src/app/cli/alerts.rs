@@ -1,9 +1,10 @@
 //! `radiosonde alerts`: what fires now and why; and a test of a receiver.
 
-use super::arguments::{Files, Format, Server};
 use super::client::Daemon;
 use super::exit::FAILED;
+use super::files::Files;
 use super::palette::{Mark, paint};
+use super::server::{Format, Server};
 use super::table::{Column, render};
 use super::terminal::{count, cut, note, print};
 use crate::base::clock::{Clock, UnixNanos};

@@ -1,9 +1,11 @@
 //! `radiosonde check`: whether the files are fine, and what stands in them.
 
-use super::arguments::{CheckArguments, Files, Format};
+use super::arguments::CheckArguments;
 use super::exit::INVALID;
+use super::files::Files;
 use super::palette::{Mark, STRONG, paint};
 use super::problems;
+use super::server::Format;
 use super::table::{Column, render};
 use super::terminal::{hint, print};
 use crate::base::duration;

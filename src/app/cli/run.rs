@@ -1,8 +1,8 @@
 //! `radiosonde run`: the daemon, and words at its start.
 
-use super::arguments::Files;
 use super::demo_hint::demo_hint;
 use super::exit::FAILED;
+use super::files::Files;
 use super::palette::{DIM, Mark, STRONG, WARNING, paint};
 use super::problems;
 use super::process::{block_on, end_on_signal};

@@ -1,9 +1,11 @@
 //! `radiosonde silence`: list, add, expire.
 
 use super::alerts;
-use super::arguments::{AddSilence, Files, Format, Server, SilenceAction};
+use super::arguments::{AddSilence, SilenceAction};
 use super::client::Daemon;
+use super::files::Files;
 use super::palette::{Mark, STRONG, paint};
+use super::server::{Format, Server};
 use super::table::{Column, render};
 use super::terminal::{note, print};
 use crate::base::clock::{Clock, UnixNanos};

@@ -1,8 +1,9 @@
 //! `radiosonde slo`: every budget, how fast it burns, and when it will be gone.
 
-use super::arguments::{Files, Format, Server};
 use super::client::Daemon;
+use super::files::Files;
 use super::palette::Mark;
+use super::server::{Format, Server};
 use super::table::{Column, render, table_width};
 use super::terminal::{count, hint, print};
 use crate::base::duration;

@@ -12,8 +12,9 @@ mod report;
 mod select;
 mod waterfall;
 
-use super::arguments::{Files, ProbeArguments, ReportFormat};
+use super::arguments::{ProbeArguments, ReportFormat};
 use super::exit::{FAILED, INTERRUPTED, INVALID};
+use super::files::Files;
 use super::out_file::{OutError, OutFile};
 use super::problems;
 use super::process::{block_on, end_after_run};
