@@ -289,6 +289,29 @@ async fn a_repeated_probe_comes_to_a_table() {
     assert!(said.out.lines().last().unwrap().ends_with("6 status"), "{bad:?}");
 }
 
+/// Guarantees that Ctrl-C ends a long series after the run under way: the exit code is the shell's for
+/// it, and what was done is still reported.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_series_reports_what_was_done() {
+    let (url, asked) = back_end().await;
+    let dir = folder(&url);
+    let mut command = command(dir.path(), &["probe", "good", "--repeat", "100000"]);
+    let _ = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    for _ in 0..600 {
+        if asked.load(Ordering::Relaxed) > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("✓ good"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("of 100000 runs were done"));
+}
+
 /// Guarantees what `check` says about broken files, to the letter: every mistake with its place, its
 /// line, a caret and a hint, then how many there are.
 #[test]

@@ -82,11 +82,12 @@ pub(super) fn read(answer: &Value) -> Vec<Alert> {
 
 fn table(alerts: &[Alert], now: UnixNanos) -> String {
     let columns = [Column::Left("severity"), Column::Left("for"), Column::Text("alert")];
-    let rows = alerts.iter().map(|alert| {
+    let rows = alerts.iter().zip((0..alerts.len()).rev()).map(|(alert, below)| {
+        let space = if below > 0 { "\n" } else { "" };
         vec![
             alert.mark().cell(&alert.severity),
             Cell::new(alert.age(now)),
-            Cell::new(alert.words()),
+            Cell::new(alert.words() + space),
         ]
     });
     render(&columns, rows)

@@ -30,14 +30,15 @@ pub async fn end_on_signal(shutdown: Shutdown) {
     shutdown.begin();
 }
 
-/// Begins the shutdown at the first Ctrl-C and ends the process at the second.
-pub(super) async fn end_after_run(shutdown: Shutdown) {
-    if tokio::signal::ctrl_c().await.is_err() {
-        return;
-    }
-    note("ends after this run; Ctrl-C again ends at once");
-    shutdown.begin();
-    if tokio::signal::ctrl_c().await.is_ok() {
+/// From now on the first Ctrl-C begins the shutdown, and the second ends the process.
+pub(super) fn end_after_run(shutdown: Shutdown) {
+    // Without a handler Ctrl-C ends the process at once, as ever.
+    let Ok(mut interrupts) = signal(SignalKind::interrupt()) else { return };
+    drop(tokio::spawn(async move {
+        let _ = interrupts.recv().await;
+        note("ends after this run; Ctrl-C again ends at once");
+        shutdown.begin();
+        let _ = interrupts.recv().await;
         std::process::exit(INTERRUPTED.into());
-    }
+    }));
 }

@@ -4,7 +4,7 @@ use super::client::Daemon;
 use super::files::Files;
 use super::palette::Mark;
 use super::server::{Format, Server};
-use super::table::{Column, render, table_width};
+use super::table::{Column, name, render, table_width};
 use super::terminal::{count, hint, print};
 use crate::base::duration;
 use comfy_table::Cell;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Cells of a bar of what is left.
 const BAR: usize = 10;
-/// Columns of the terminal from which on there is room for it,
+/// Columns of the terminal from which on there is room for it and for windows,
 const BAR_FROM: u16 = 100;
 /// and for owners.
 const OWNER_FROM: u16 = 120;
@@ -74,15 +74,16 @@ fn table(slos: &[Slo], width: u16) -> String {
     columns.extend([
         Column::Right("objective"),
         Column::Right("attained"),
-        Column::Right("budget left"),
+        Column::Right(if bar { "budget left" } else { "left" }),
         Column::Right("burn"),
         Column::Right("gone in"),
     ]);
     let rows = slos.iter().map(|slo| {
         let (mark, word) = slo.state();
-        let mut cells = vec![mark.cell(word), Cell::new(&slo.name)];
+        let mut cells = vec![mark.cell(word), Cell::new(name(&slo.name))];
         cells.extend(owner.then(|| Cell::new(slo.owner.as_deref().unwrap_or("–"))));
-        let objective = format!("{} in {}", percent(slo.objective), slo.window);
+        let objective = percent(slo.objective);
+        let objective = if bar { format!("{objective} in {}", slo.window) } else { objective };
         let attained = slo.attained.map_or_else(|| "–".to_owned(), percent);
         let figures = [objective, attained, slo.left(bar), slo.burn(), slo.gone_in()];
         cells.extend(figures.map(Cell::new));
@@ -121,7 +122,7 @@ impl Slo {
         if self.total == 0 {
             return "–".to_owned();
         }
-        let percent = (self.budget_remaining * 100.0).clamp(-999.0, 100.0).floor();
+        let percent = (self.budget_remaining * 100.0).clamp(-99_999.0, 100.0).floor();
         if !with_bar {
             return format!("{percent:.0}%");
         }
@@ -192,7 +193,7 @@ mod tests {
         assert_eq!(percent(1.0), "100%");
         assert_eq!(percent(0.998_96), "99.896%");
         assert_eq!(slo(0.005, 9, json!([])).left(true), "█░░░░░░░░░    0%");
-        assert_eq!(slo(-20.0, 9, json!([])).left(true), "░░░░░░░░░░ -999%");
+        assert_eq!(slo(-20.0, 9, json!([])).left(true), "░░░░░░░░░░ -2000%");
         assert_eq!(
             totals(&[slo(0.5, 9, json!([])), slo(0.5, 0, json!([]))]),
             "2 SLOs: 1 healthy, 1 no data"

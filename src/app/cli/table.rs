@@ -8,6 +8,8 @@ use comfy_table::{
 
 /// The width where there is no terminal to ask.
 const DEFAULT_WIDTH: u16 = 100;
+/// Where a name may break: a space without width, gone when the table is drawn.
+const BREAK: char = '\u{200b}';
 
 /// A column's heading; numbers align to the right.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +18,7 @@ pub(super) enum Column {
     Left(&'static str),
     /// Figures, which are never broken.
     Right(&'static str),
-    /// Names, which may break at a hyphen.
+    /// Names, which may break after a hyphen; made with [`name`].
     Name(&'static str),
     /// Sentences, which may break at a space.
     Text(&'static str),
@@ -53,12 +55,17 @@ pub(super) fn render<R: Into<Row>>(
                 Column::Left(_) | Column::Right(_) => {
                     let _ = shown.set_constraint(ColumnConstraint::ContentWidth);
                 }
-                Column::Name(_) => drop(shown.set_delimiter('-')),
+                Column::Name(_) => drop(shown.set_delimiter(BREAK)),
                 Column::Text(_) => {}
             }
         }
     }
-    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    table.lines().map(|line| format!("{}\n", line.replace(BREAK, "").trim_end())).collect()
+}
+
+/// A name that may break after its hyphens.
+pub(super) fn name(text: &str) -> String {
+    text.replace('-', &format!("-{BREAK}"))
 }
 
 impl Column {

@@ -62,7 +62,7 @@ async fn run_all(
     out: Option<OutFile>,
 ) -> ExitCode {
     let stop = Shutdown::new();
-    drop(tokio::spawn(end_after_run(stop.clone())));
+    end_after_run(stop.clone());
     let context = Context::new(Clock::system(), Telemetry::new());
     let total = probes.len().saturating_mul(wanted.repeat as usize);
     let mut progress = Progress::new(context.clock.clone(), total);
