@@ -1,9 +1,10 @@
 //! `radiosonde alerts`: what fires now and why; and a test of a receiver.
 
-use super::arguments::{Files, Format, Server};
 use super::client::Daemon;
 use super::exit::FAILED;
+use super::files::Files;
 use super::palette::{Mark, paint};
+use super::server::{Format, Server};
 use super::table::{Column, render};
 use super::terminal::{count, cut, note, print};
 use crate::base::clock::{Clock, UnixNanos};
@@ -80,12 +81,13 @@ pub(super) fn read(answer: &Value) -> Vec<Alert> {
 }
 
 fn table(alerts: &[Alert], now: UnixNanos) -> String {
-    let columns = [Column::Left("severity"), Column::Left("for"), Column::Left("alert")];
-    let rows = alerts.iter().map(|alert| {
+    let columns = [Column::Left("severity"), Column::Left("for"), Column::Text("alert")];
+    let rows = alerts.iter().zip((0..alerts.len()).rev()).map(|(alert, below)| {
+        let space = if below > 0 { "\n" } else { "" };
         vec![
             alert.mark().cell(&alert.severity),
             Cell::new(alert.age(now)),
-            Cell::new(alert.words()),
+            Cell::new(alert.words() + space),
         ]
     });
     render(&columns, rows)

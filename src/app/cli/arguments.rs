@@ -1,20 +1,13 @@
 //! What can be asked for, as clap reads it.
 
+use super::files::Files;
 use super::help;
-use crate::app::reload::Source;
+use super::server::{Format, Server};
 use crate::base::duration;
-use crate::base::secret::Secret;
-use crate::config::{self, Inputs, Loaded, Location, Sources};
-use crate::ingest::redact;
-use crate::model::matcher::LabelMatcher;
+use crate::model::matcher::{LabelMatcher, MatcherError};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
-use url::Url;
-
-const FILES: &str = "Files";
-const DAEMON: &str = "Daemon";
 
 /// Measures real-time back ends of mobile apps: probes, phones' telemetry, error budgets, pages.
 #[derive(Debug, Parser)]
@@ -46,95 +39,6 @@ pub(super) enum Color {
     Always,
     /// Never.
     Never,
-}
-
-/// Where the configuration is.
-#[derive(Clone, Debug, Args)]
-pub(super) struct Files {
-    /// Settings of the process [default: radiosonde.yaml]
-    #[arg(
-        long,
-        global = true,
-        env = "RADIOSONDE_CONFIG",
-        hide_env = true,
-        value_name = "FILE",
-        help_heading = FILES
-    )]
-    pub config: Option<PathBuf>,
-    /// Folder of probes, read recursively [default: probes]
-    #[arg(
-        long,
-        global = true,
-        env = "RADIOSONDE_PROBES",
-        hide_env = true,
-        value_name = "DIR",
-        help_heading = FILES
-    )]
-    pub probes: Option<PathBuf>,
-    /// Folder of SLOs, receivers and routes [default: alerts]
-    #[arg(
-        long,
-        global = true,
-        env = "RADIOSONDE_ALERTS",
-        hide_env = true,
-        value_name = "DIR",
-        help_heading = FILES
-    )]
-    pub alerts: Option<PathBuf>,
-    /// Data folder, of one daemon at a time [default: data]
-    #[arg(
-        long,
-        global = true,
-        env = "RADIOSONDE_DATA",
-        hide_env = true,
-        value_name = "DIR",
-        help_heading = FILES
-    )]
-    pub data: Option<PathBuf>,
-    /// Allow listeners off loopback without tokens
-    #[arg(long, global = true, help_heading = FILES)]
-    pub insecure: bool,
-}
-
-/// Which daemon to ask, and how to show its answer.
-#[derive(Clone, Debug, Args)]
-pub(super) struct Server {
-    /// Table for people, JSON for machines
-    #[arg(long, global = true, value_enum, default_value_t)]
-    pub format: Format,
-    /// Address of the daemon's page and API
-    #[arg(
-        long,
-        global = true,
-        env = "RADIOSONDE_SERVER",
-        hide_env = true,
-        default_value = "http://127.0.0.1:7663",
-        value_parser = read_address,
-        value_name = "URL",
-        help_heading = DAEMON
-    )]
-    pub server: Url,
-    /// One of the daemon's `api: tokens`; better in RADIOSONDE_TOKEN
-    #[arg(
-        long,
-        global = true,
-        env = "RADIOSONDE_TOKEN",
-        hide_env = true,
-        value_parser = read_secret,
-        value_name = "TOKEN",
-        help_heading = DAEMON
-    )]
-    pub token: Option<Secret>,
-}
-
-/// How to show an answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// For machines; carries `"version": 1`.
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -181,8 +85,8 @@ pub(super) enum Command {
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct CheckArguments {
-    /// Table for people, JSON for machines
-    #[arg(long, value_enum, default_value_t)]
+    /// Show as text or json
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub format: Format,
     /// Print a complete commented radiosonde.yaml instead
     #[arg(long, conflicts_with = "format")]
@@ -204,10 +108,10 @@ pub(super) struct ProbeArguments {
         value_name = "N"
     )]
     pub repeat: u32,
-    /// Waterfall for people, JSON for machines, JUnit for CI
-    #[arg(long, value_enum, default_value_t)]
+    /// Show as text (a waterfall), json, or junit for CI
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,
-    /// Write it into a file, whole or not at all; its folder must exist
+    /// Write that into a file, whole or not at all; its folder must exist
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
@@ -291,60 +195,12 @@ impl Color {
     }
 }
 
-// === impl Files ===
-
-impl Files {
-    /// Where a daemon reads its configuration again.
-    pub(super) fn source(self) -> Source {
-        let folder = |given: &Option<PathBuf>, default: &str| {
-            given.clone().unwrap_or_else(|| PathBuf::from(default))
-        };
-        let folders = vec![folder(&self.probes, "probes"), folder(&self.alerts, "alerts")];
-        Source { load: Arc::new(move || self.load()), folders }
-    }
-
-    /// Reads and checks the whole configuration.
-    pub(super) fn load(&self) -> Loaded {
-        let location = |given: &Option<PathBuf>, default: &str| Location {
-            path: given.clone().unwrap_or_else(|| PathBuf::from(default)),
-            explicit: given.is_some(),
-        };
-        let mut loaded = config::load(&Inputs {
-            sources: Sources::Disk {
-                config: location(&self.config, "radiosonde.yaml"),
-                probes: location(&self.probes, "probes"),
-                alerts: location(&self.alerts, "alerts"),
-            },
-            env: &|name| std::env::var(name).ok(),
-            attribute_is_kept: &|key| redact::is_kept(key, &[]),
-            insecure: self.insecure,
-        });
-        if let (Some(settings), Some(data)) = (&mut loaded.settings, &self.data) {
-            settings.daemon.data.clone_from(data);
-        }
-        loaded
-    }
-}
-
 // === impl Matcher ===
 
 impl Matcher {
-    fn read(text: &str) -> Result<Self, crate::model::matcher::MatcherError> {
+    fn read(text: &str) -> Result<Self, MatcherError> {
         Ok(Self { text: text.to_owned(), parsed: LabelMatcher::parse(text)? })
     }
-}
-
-/// `http://127.0.0.1:7663`, or the same without the scheme.
-fn read_address(text: &str) -> Result<Url, String> {
-    let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let url = Url::parse(&whole).ok();
-    url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        .ok_or_else(|| "write an address such as http://127.0.0.1:7663".to_owned())
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "the form that clap wants")]
-fn read_secret(text: &str) -> Result<Secret, std::convert::Infallible> {
-    Ok(Secret::new(text))
 }
 
 #[cfg(test)]
@@ -353,7 +209,7 @@ mod tests {
     use clap::CommandFactory;
 
     /// Guarantees that the definition is consistent, and that no line of any help is too long for
-    /// a terminal of 80 columns.
+    /// a terminal of 80 columns or had to be broken to fit.
     #[test]
     fn every_help_fits_80_columns() {
         fn walk(command: &mut clap::Command, path: &str) {
@@ -363,6 +219,10 @@ mod tests {
                 assert!(line.chars().count() <= 80, "{name}: {line}");
             }
             assert!(help.contains("Usage:"), "{name}");
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in examples.lines() {
+                assert!(help.contains(line), "{name}: {line}");
+            }
             for sub in command.get_subcommands_mut() {
                 walk(sub, &name);
             }
@@ -371,17 +231,5 @@ mod tests {
         let mut command = Cli::command().term_width(80);
         command.build();
         walk(&mut command, "");
-    }
-
-    /// Guarantees that an address may be written without its scheme, and that others are refused.
-    #[test]
-    fn addresses_may_do_without_a_scheme() {
-        let check = |text: &str, expected: Option<&str>| {
-            assert_eq!(read_address(text).ok().as_ref().map(Url::as_str), expected, "{text}");
-        };
-        check("127.0.0.1:7663", Some("http://127.0.0.1:7663/"));
-        check("https://sonde.example.com/base/", Some("https://sonde.example.com/base/"));
-        check("ftp://a", None);
-        check("", None);
     }
 }

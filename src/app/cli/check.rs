@@ -1,9 +1,11 @@
 //! `radiosonde check`: whether the files are fine, and what stands in them.
 
-use super::arguments::{CheckArguments, Files, Format};
+use super::arguments::CheckArguments;
 use super::exit::INVALID;
+use super::files::Files;
 use super::palette::{Mark, STRONG, paint};
 use super::problems;
+use super::server::Format;
 use super::table::{Column, render};
 use super::terminal::{hint, print};
 use crate::base::duration;
@@ -43,7 +45,7 @@ pub(super) fn check(files: &Files, wanted: &CheckArguments) -> ExitCode {
 fn summary(settings: &Settings) -> String {
     let daemon = &settings.daemon;
     let files = match settings.files.len() {
-        0 => "no file, and that is".to_owned(),
+        0 => "no file; the defaults are".to_owned(),
         1 => "1 file is".to_owned(),
         number => format!("{number} files are"),
     };
@@ -64,7 +66,7 @@ fn summary(settings: &Settings) -> String {
             ),
         ),
     ];
-    head + &render(&[Column::Left("what"), Column::Right("number"), Column::Left("which")], rows)
+    head + &render(&[Column::Left("what"), Column::Right("number"), Column::Text("which")], rows)
 }
 
 fn lines(parts: Vec<String>) -> String {

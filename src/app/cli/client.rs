@@ -1,7 +1,8 @@
 //! The running daemon's API, asked over HTTP.
 
-use super::arguments::{Files, Server};
 use super::exit::{FAILED, INVALID, UNREACHABLE};
+use super::files::Files;
+use super::server::Server;
 use super::terminal::{complain, cut, hint};
 use crate::base::error::Chain;
 use reqwest::{Method, StatusCode};

@@ -12,12 +12,12 @@ macro_rules! heading {
 /// `radiosonde --help`
 pub(super) const ROOT: &str = concat!(
     heading!("Examples:"),
-    "  radiosonde demo                           everything on this machine, at once
-  radiosonde check --example > radiosonde.yaml     every setting, commented
-  radiosonde check                          every mistake in the files
-  radiosonde probe chat-echo                one run now, as a waterfall
-  radiosonde run                            the daemon; page on http://127.0.0.1:7663
-  radiosonde slo                            budgets of the running daemon
+    "  radiosonde demo                   everything on this machine, at once
+  radiosonde check --example > radiosonde.yaml      every setting, commented
+  radiosonde check                  every mistake in the files
+  radiosonde probe chat-echo        one run now, as a waterfall
+  radiosonde run                    the daemon; its page is on 127.0.0.1:7663
+  radiosonde slo                    budgets of the running daemon
 
 ",
     heading!("Environment:"),
@@ -87,8 +87,8 @@ pub(super) const PROBE: &str = concat!(
   radiosonde probe --format junit --out probes.xml       for CI
 
 The value of a probe is the time from send to match where it waits for a
-message, otherwise of the whole run. With --out the terminal still gets the text.
-Ctrl-C ends after the run under way, a second one at once.
+message, otherwise of the whole run. With --out the terminal still gets the
+text. Ctrl-C ends after the run under way, a second one at once.
 
 ",
     heading!("Exit codes:"),

@@ -1,18 +1,19 @@
 //! The command line: what was asked for is done, and shown to people and to machines.
 //!
-//! [`arguments`] says what can be asked for and [`help`] how; then a file a command: [`run`],
-//! [`check`], [`probe`], [`slo`], [`alerts`], [`silence`]. Beside them what several share: words to
-//! the terminal ([`terminal`], [`palette`], [`table`]), the daemon's API ([`client`]), mistakes in
-//! files ([`problems`]) and the process itself ([`process`]).
+//! `arguments` says what can be asked for and `help` how; then a file a command: `run`,
+//! `check`, `probe`, `slo`, `alerts`, `silence`. Beside them what several share: words to
+//! the terminal (`terminal`, `palette`, `table`), the daemon's API (`server`, `client`),
+//! `files` and mistakes in them (`problems`), and the process itself (`process`).
 //!
 //! Promises: what was asked for goes to standard output and everything else to standard error; exit
-//! codes are those of [`exit`]; nothing is said by colour alone.
+//! codes are those of `exit`; nothing is said by colour alone.
 
 mod alerts;
 mod arguments;
 mod check;
 mod client;
 mod demo_hint;
+mod files;
 mod help;
 mod out_file;
 mod palette;
@@ -20,6 +21,7 @@ mod probe;
 mod problems;
 mod process;
 mod run;
+mod server;
 mod silence;
 mod slo;
 mod table;

@@ -1,6 +1,6 @@
 //! The process: its runtime, and what signals do to it.
 
-use super::exit::{FAILED, INTERRUPTED};
+use super::exit::FAILED;
 use super::terminal::{complain, note};
 use crate::base::shutdown::Shutdown;
 use std::process::ExitCode;
@@ -30,14 +30,15 @@ pub async fn end_on_signal(shutdown: Shutdown) {
     shutdown.begin();
 }
 
-/// Begins the shutdown at the first Ctrl-C and ends the process at the second.
-pub(super) async fn end_after_run(shutdown: Shutdown) {
-    if tokio::signal::ctrl_c().await.is_err() {
-        return;
-    }
-    note("ends after this run; Ctrl-C again ends at once");
-    shutdown.begin();
-    if tokio::signal::ctrl_c().await.is_ok() {
-        std::process::exit(INTERRUPTED.into());
-    }
+/// From now on the first Ctrl-C begins `after_run`, and the second `at_once`.
+pub(super) fn end_on_interrupts(after_run: Shutdown, at_once: Shutdown) {
+    // Without a handler Ctrl-C ends the process, as ever.
+    let Ok(mut interrupts) = signal(SignalKind::interrupt()) else { return };
+    drop(tokio::spawn(async move {
+        let _ = interrupts.recv().await;
+        note("ends after this run; Ctrl-C again ends at once");
+        after_run.begin();
+        let _ = interrupts.recv().await;
+        at_once.begin();
+    }));
 }

@@ -1,9 +1,11 @@
 //! `radiosonde silence`: list, add, expire.
 
 use super::alerts;
-use super::arguments::{AddSilence, Files, Format, Server, SilenceAction};
+use super::arguments::{AddSilence, SilenceAction};
 use super::client::Daemon;
+use super::files::Files;
 use super::palette::{Mark, STRONG, paint};
+use super::server::{Format, Server};
 use super::table::{Column, render};
 use super::terminal::{note, print};
 use crate::base::clock::{Clock, UnixNanos};
@@ -63,10 +65,10 @@ async fn list(daemon: &Daemon<'_>, format: Format) -> Result<ExitCode, ExitCode>
 fn table(silences: &[Silence], now: UnixNanos) -> String {
     let columns = [
         Column::Left("id"),
-        Column::Left("alerts"),
+        Column::Text("alerts"),
         Column::Left("ends in"),
-        Column::Left("by"),
-        Column::Left("comment"),
+        Column::Text("by"),
+        Column::Text("comment"),
     ];
     let rows = silences.iter().map(|silence| {
         let end = chrono::DateTime::parse_from_rfc3339(&silence.ends_at).ok();

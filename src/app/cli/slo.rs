@@ -1,9 +1,10 @@
 //! `radiosonde slo`: every budget, how fast it burns, and when it will be gone.
 
-use super::arguments::{Files, Format, Server};
 use super::client::Daemon;
+use super::files::Files;
 use super::palette::Mark;
-use super::table::{Column, render};
+use super::server::{Format, Server};
+use super::table::{Column, name, render, table_width};
 use super::terminal::{count, hint, print};
 use crate::base::duration;
 use comfy_table::Cell;
@@ -14,6 +15,10 @@ use std::time::Duration;
 
 /// Cells of a bar of what is left.
 const BAR: usize = 10;
+/// Columns of the terminal from which on there is room for it and for windows,
+const BAR_FROM: u16 = 100;
+/// and for owners.
+const OWNER_FROM: u16 = 120;
 
 /// What of an answer is shown.
 #[derive(Debug, Deserialize)]
@@ -59,33 +64,30 @@ fn show(answer: Value) -> ExitCode {
         hint("put one into alerts/; `radiosonde check --example` shows how they look");
         return ExitCode::SUCCESS;
     }
-    print(&format!("{}\n{}\n", table(&slos), totals(&slos)))
+    print(&format!("{}\n{}\n", table(&slos, table_width()), totals(&slos)))
 }
 
-fn table(slos: &[Slo]) -> String {
-    let columns = [
-        Column::Left("state"),
-        Column::Left("SLO"),
-        Column::Left("owner"),
+fn table(slos: &[Slo], width: u16) -> String {
+    let (owner, bar) = (width >= OWNER_FROM, width >= BAR_FROM);
+    let mut columns = vec![Column::Left("state"), Column::Name("SLO")];
+    columns.extend(owner.then_some(Column::Left("owner")));
+    columns.extend([
         Column::Right("objective"),
         Column::Right("attained"),
-        Column::Left("budget left"),
+        Column::Right(if bar { "budget left" } else { "left" }),
         Column::Right("burn"),
         Column::Right("gone in"),
-    ];
+    ]);
     let rows = slos.iter().map(|slo| {
         let (mark, word) = slo.state();
-        let plain = |text: String| Cell::new(text);
-        vec![
-            mark.cell(word),
-            plain(slo.name.clone()),
-            plain(slo.owner.clone().unwrap_or_default()),
-            plain(format!("{} in {}", percent(slo.objective), slo.window)),
-            plain(slo.attained.map_or_else(|| "–".to_owned(), percent)),
-            plain(slo.left()),
-            plain(slo.burn()),
-            plain(slo.gone_in()),
-        ]
+        let mut cells = vec![mark.cell(word), Cell::new(name(&slo.name))];
+        cells.extend(owner.then(|| Cell::new(slo.owner.as_deref().unwrap_or("–"))));
+        let objective = percent(slo.objective);
+        let objective = if bar { format!("{objective} in {}", slo.window) } else { objective };
+        let attained = slo.attained.map_or_else(|| "–".to_owned(), percent);
+        let figures = [objective, attained, slo.left(bar), slo.burn(), slo.gone_in()];
+        cells.extend(figures.map(Cell::new));
+        cells
     });
     render(&columns, rows)
 }
@@ -116,14 +118,18 @@ impl Slo {
         }
     }
 
-    fn left(&self) -> String {
+    fn left(&self, with_bar: bool) -> String {
         if self.total == 0 {
             return "–".to_owned();
+        }
+        let percent = (self.budget_remaining * 100.0).clamp(-99_999.0, 100.0).floor();
+        if !with_bar {
+            return format!("{percent:.0}%");
         }
         let share = self.budget_remaining.clamp(0.0, 1.0);
         let full = (share * BAR as f64).ceil() as usize;
         let bar = "█".repeat(full) + &"░".repeat(BAR.saturating_sub(full));
-        format!("{bar} {:>4.0}%", (self.budget_remaining * 100.0).clamp(-999.0, 100.0).floor())
+        format!("{bar} {percent:>4.0}%")
     }
 
     /// The rate of the pair that burns, else of the first.
@@ -186,8 +192,8 @@ mod tests {
         assert_eq!(percent(0.999), "99.9%");
         assert_eq!(percent(1.0), "100%");
         assert_eq!(percent(0.998_96), "99.896%");
-        assert_eq!(slo(0.005, 9, json!([])).left(), "█░░░░░░░░░    0%");
-        assert_eq!(slo(-20.0, 9, json!([])).left(), "░░░░░░░░░░ -999%");
+        assert_eq!(slo(0.005, 9, json!([])).left(true), "█░░░░░░░░░    0%");
+        assert_eq!(slo(-20.0, 9, json!([])).left(true), "░░░░░░░░░░ -2000%");
         assert_eq!(
             totals(&[slo(0.5, 9, json!([])), slo(0.5, 0, json!([]))]),
             "2 SLOs: 1 healthy, 1 no data"

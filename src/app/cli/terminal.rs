@@ -26,7 +26,7 @@ pub fn complain(words: &str, code: u8) -> ExitCode {
 
 /// Prints what to do about an error to standard error.
 pub(super) fn hint(words: &str) {
-    say(&format!(" {}: {words}\n", paint(STRONG, "hint")));
+    say(&format!("{}: {words}\n", paint(STRONG, "hint")));
 }
 
 /// Prints something to know to standard error.

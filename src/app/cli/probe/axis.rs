@@ -4,7 +4,7 @@ use super::super::palette::{DIM, paint};
 use anstyle::Style;
 
 /// Ticks after 0; more would crowd.
-const MAX_TICKS: u64 = 5;
+const MAX_TICKS: u64 = 6;
 /// A tick's label and the space after it.
 const LABEL: usize = 8;
 

@@ -12,11 +12,12 @@ mod report;
 mod select;
 mod waterfall;
 
-use super::arguments::{Files, ProbeArguments, ReportFormat};
+use super::arguments::{ProbeArguments, ReportFormat};
 use super::exit::{FAILED, INTERRUPTED, INVALID};
+use super::files::Files;
 use super::out_file::{OutError, OutFile};
 use super::problems;
-use super::process::{block_on, end_after_run};
+use super::process::{block_on, end_on_interrupts};
 use super::terminal::{complain, hint, note, plain, print};
 use crate::base::clock::Clock;
 use crate::base::error::Chain;
@@ -60,8 +61,8 @@ async fn run_all(
     wanted: &ProbeArguments,
     out: Option<OutFile>,
 ) -> ExitCode {
-    let stop = Shutdown::new();
-    drop(tokio::spawn(end_after_run(stop.clone())));
+    let (stop, at_once) = (Shutdown::new(), Shutdown::new());
+    end_on_interrupts(stop.clone(), at_once.clone());
     let context = Context::new(Clock::system(), Telemetry::new());
     let total = probes.len().saturating_mul(wanted.repeat as usize);
     let mut progress = Progress::new(context.clock.clone(), total);
@@ -75,7 +76,10 @@ async fn run_all(
                 break;
             }
             let run = run_once(probe, SlotStart::now(&context.clock), &context);
-            let run = progress.during(&probe.name, run).await;
+            let run = tokio::select! {
+                run = progress.during(&probe.name, run) => run,
+                () = at_once.begun() => break,
+            };
             transcript.run(probe, &run);
             series.runs.push(run);
         }

@@ -1,7 +1,7 @@
 //! What a repeated probe comes to: how many runs failed and why, and percentiles of its value.
 
 use super::super::palette::Mark;
-use super::super::table::{Column, render};
+use super::super::table::{Column, name, render};
 use super::Series;
 use crate::base::duration::humane;
 use crate::model::probe::ProbeRun;
@@ -16,13 +16,13 @@ struct Values(Vec<u64>);
 /// A row a probe.
 pub(super) fn table(all: &[Series<'_>]) -> String {
     let columns = [
-        Column::Left("probe"),
+        Column::Name("probe"),
         Column::Right("runs"),
         Column::Right("failed"),
         Column::Right("p50"),
         Column::Right("p95"),
         Column::Right("max"),
-        Column::Left("why"),
+        Column::Text("why"),
     ];
     let rows = all.iter().map(|series| {
         let values = Values::of(&series.runs);
@@ -34,7 +34,7 @@ pub(super) fn table(all: &[Series<'_>]) -> String {
         let why: Vec<String> =
             reasons(series).into_iter().map(|(why, times)| format!("{times} {why}")).collect();
         vec![
-            mark.cell(&series.probe.name),
+            mark.cell(&name(&series.probe.name)),
             Cell::new(series.runs.len()),
             Cell::new(failed),
             Cell::new(shown(values.percentile(50))),

@@ -2,7 +2,7 @@
 //! and only when it takes long.
 
 use super::super::palette::{DIM, paint};
-use super::super::terminal::{is_watched, say};
+use super::super::terminal::{cut, is_watched, say, width};
 use crate::base::clock::{Clock, MonoNanos};
 use crate::base::duration::humane;
 use crate::model::probe::ProbeRun;
@@ -67,7 +67,10 @@ impl Progress {
         let elapsed = self.clock.monotonic().since(self.began);
         if self.watched && elapsed >= PATIENCE {
             self.drawn = true;
-            say(&format!("{ERASE}{}", paint(DIM, &self.words(probe, elapsed))));
+            let words = self.words(probe, elapsed);
+            // A line that breaks would not be erased whole.
+            let shown = cut(&words, usize::from(width().unwrap_or(80)).saturating_sub(1));
+            say(&format!("{ERASE}{}", paint(DIM, &shown)));
         }
     }
 

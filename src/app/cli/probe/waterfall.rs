@@ -4,7 +4,9 @@ use super::super::palette::{BAD, CONNECTING, DIM, MOVING, Mark, STRONG, WAITING,
 use super::super::terminal::{cut, wrap};
 use super::axis::Axis;
 use crate::base::duration;
-use crate::model::probe::{Outcome, Phase, PhaseTiming, ProbeRun, StepResult};
+use crate::model::probe::{
+    Failure, FailureReason, Outcome, Phase, PhaseTiming, ProbeRun, StepResult,
+};
 use crate::probe::spec::ProbeSpec;
 use anstyle::Style;
 use std::time::Duration;
@@ -17,36 +19,36 @@ const DURATIONS: usize = 9;
 const MIN_CELLS: usize = 10;
 /// A wait that is shorter than this share of the run is not drawn: it is ours, not the target's.
 const SHOWN_SHARE: u64 = 100;
+/// After an answer that was judged, not unless it is as long as this, either.
+const SHOWN_JUDGED_NS: u64 = 10_000_000;
 /// Our own doing is mentioned from this share of the value on.
 const STALL_SHARE: u64 = 20;
 
 /// The run in lines of at most `width` characters, but for long words.
 pub(super) fn waterfall(run: &ProbeRun, probe: &ProbeSpec, width: usize) -> String {
     let cells = width.saturating_sub(NAMES + DURATIONS).max(MIN_CELLS);
-    let axis = Axis::new(span(run), cells);
+    let is_cleanup = |step: &&StepResult| probe.cleanup.iter().any(|c| c.name == step.name);
+    let (cleanup, taken): (Vec<_>, Vec<_>) = run.steps.iter().partition(is_cleanup);
+    let axis = Axis::new(span(&taken).unwrap_or(run.duration_ns), cells);
     let mut lines = vec![headline(run)];
     if run.steps.iter().any(|step| step.failure.is_some() || !step.phases.is_empty()) {
         lines.push(format!("{:NAMES$}{}", "", axis.labels()));
     }
-    for step in &run.steps {
-        lines.push(step_line(step, probe, width));
-        lines.extend(step.phases.iter().map(|timing| phase_line(timing, &axis)));
-        lines.extend(failure_lines(step, &axis, width));
-    }
+    lines.extend(taken.iter().flat_map(|step| step_lines(step, probe, &axis, width)));
     let reached = |name: &str| run.steps.iter().any(|step| step.name == name);
     for step in probe.steps.iter().filter(|step| !reached(&step.name)) {
         lines.push(paint(DIM, &format!("  {}not reached", label(&step.name, probe))));
     }
+    lines.extend(cleanup.iter().flat_map(|step| step_lines(step, probe, &axis, width)));
     lines.extend(last_lines(run, width));
     lines.into_iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// From the start to the last thing that is drawn.
-fn span(run: &ProbeRun) -> u64 {
-    let phases = run.steps.iter().flat_map(|step| &step.phases).map(end);
-    let failed = run.steps.iter().filter(|step| step.failure.is_some() && !step.phases.is_empty());
-    let failed = failed.map(|step| step.offset_ns.saturating_add(step.duration_ns));
-    phases.chain(failed).max().unwrap_or(run.duration_ns)
+/// From the start to the last thing that these steps draw.
+fn span(steps: &[&StepResult]) -> Option<u64> {
+    let phases = steps.iter().flat_map(|step| &step.phases).map(end);
+    let failed = steps.iter().filter(|step| step.failure.is_some());
+    phases.chain(failed.map(|step| step.offset_ns.saturating_add(step.duration_ns))).max()
 }
 
 fn end(timing: &PhaseTiming) -> u64 {
@@ -54,7 +56,7 @@ fn end(timing: &PhaseTiming) -> u64 {
 }
 
 fn humane(ns: u64) -> String {
-    duration::humane(Duration::from_nanos(ns))
+    if ns < 1_000 { "<1us".to_owned() } else { duration::humane(Duration::from_nanos(ns)) }
 }
 
 /// `✓ chat-echo  PASSED  0.90ms, of 4.51ms in all`
@@ -73,16 +75,26 @@ fn headline(run: &ProbeRun) -> String {
         _ => String::new(),
     };
     let time = match run.latency_ns {
-        Some(value) if value != run.duration_ns => {
-            let all = paint(DIM, &format!(", of {} in all", humane(run.duration_ns)));
-            format!("{}{all}", paint(STRONG, &humane(value)))
+        Some(value) => {
+            let (value, all) = (humane(value), humane(run.duration_ns));
+            let whole = paint(DIM, &format!(", of {all} in all"));
+            let whole = if value == all { String::new() } else { whole };
+            format!("{}{whole}", paint(STRONG, &value))
         }
-        Some(value) => paint(STRONG, &humane(value)),
         None => format!("after {}", humane(run.duration_ns)),
     };
     let said = paint(mark.style(), &format!("{word}{reason}"));
     let sign = paint(mark.style(), mark.sign());
     format!("{sign} {}  {said}  {time}", paint(STRONG, &run.probe))
+}
+
+fn step_lines(step: &StepResult, probe: &ProbeSpec, axis: &Axis, width: usize) -> Vec<String> {
+    let mut lines = vec![step_line(step, probe, width)];
+    lines.extend(step.phases.iter().map(|timing| phase_line(timing, axis)));
+    if let Some(failure) = &step.failure {
+        lines.extend(failure_lines(step, failure, axis, width));
+    }
+    lines
 }
 
 /// `  bob  websocket ws://127.0.0.1:7070/rooms/probe`
@@ -116,18 +128,21 @@ const fn style(phase: Phase) -> Style {
 }
 
 /// That the step failed, how long it waited for nothing, what was expected, and what came.
-fn failure_lines(step: &StepResult, axis: &Axis, width: usize) -> Vec<String> {
-    let Some(failure) = &step.failure else { return Vec::new() };
+fn failure_lines(step: &StepResult, failure: &Failure, axis: &Axis, width: usize) -> Vec<String> {
     let ended = step.offset_ns.saturating_add(step.duration_ns);
     let from = step.phases.iter().map(end).max().unwrap_or(step.offset_ns);
     let waited = ended.saturating_sub(from);
+    let said = format!("{} FAILED", Mark::Bad.sign());
     let names = NAMES - 4;
-    let said = paint(BAD, &format!("{:<names$}", format!("{} FAILED", Mark::Bad.sign())));
-    let head = if waited.saturating_mul(SHOWN_SHARE) >= ended {
+    // An answer that is judged fails when it is there: what follows is our own doing.
+    let is_judged = matches!(failure.reason, FailureReason::Status | FailureReason::Check);
+    let is_drawn = waited.saturating_mul(SHOWN_SHARE) >= ended;
+    let head = if is_drawn && (!is_judged || waited >= SHOWN_JUDGED_NS) {
         let bar = axis.bar(from, waited, "╌", BAD);
+        let said = paint(BAD, &format!("{said:<names$}"));
         format!("    {said}{bar}{:>DURATIONS$}", humane(waited))
     } else {
-        format!("    {}", said.trim_end())
+        format!("    {}", paint(BAD, &said))
     };
     let mut lines = vec![head];
     let mut checks = step.checks.iter().filter(|check| !check.passed).peekable();
@@ -136,9 +151,17 @@ fn failure_lines(step: &StepResult, axis: &Axis, width: usize) -> Vec<String> {
     }
     for check in checks {
         lines.extend(entry("expected", &check.name, width));
-        lines.extend(entry("found", check.found.as_deref().unwrap_or("nothing"), width));
+        let found = check.found.as_deref().unwrap_or("nothing");
+        let more = more_words(&failure.message, &check.name, found);
+        lines.extend(entry("found", &format!("{found}{more}"), width));
     }
     lines
+}
+
+/// What a failure says beyond the check that it is about: often the target's own words.
+fn more_words<'a>(message: &'a str, name: &str, found: &str) -> &'a str {
+    let after = message.strip_prefix("expected that ").and_then(|rest| rest.strip_prefix(name));
+    after.and_then(|rest| rest.split_once(found)).map_or("", |(_, more)| more)
 }
 
 /// A word in the column of names, and a text beside it.
@@ -179,7 +202,7 @@ mod tests {
     use super::super::super::terminal::plain;
     use super::*;
     use crate::config;
-    use crate::model::probe::{CheckResult, Failure, FailureReason, RunId};
+    use crate::model::probe::{CheckResult, RunId};
 
     const MS: u64 = 1_000_000;
 
@@ -245,12 +268,12 @@ mod tests {
     fn a_late_message_as_a_picture() {
         let expected = "\
 ✗ room  FAILED (late)  180ms, of 200ms in all
-                 0         50ms       100ms      150ms
+                 0          50ms       100ms      150ms
   bob  websocket ws://127.0.0.1:1/rooms
-    connect      ━━       ┊          ┊          ┊              10ms
-    upgrade        ━━     ┊          ┊          ┊              10ms
+    connect      ━━         ┊          ┊          ┊               10ms
+    upgrade        ━━       ┊          ┊          ┊               10ms
   2  expect ws://127.0.0.1:1/rooms
-    message          ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   180ms
+    message          ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━    180ms
     ✗ FAILED
       expected   a message whose text is hi comes within 100ms
       found      it came after 180ms
