@@ -119,9 +119,9 @@ async fn metrics(daemon: &Daemon) -> String {
 
 /// The sum of the series of a name that have all of these labels.
 fn sum(metrics: &str, name: &str, labels: &[&str]) -> u64 {
-    let lines = metrics.lines().filter(|line| {
-        line.starts_with(name) && labels.iter().all(|label| line.contains(label))
-    });
+    let lines = metrics
+        .lines()
+        .filter(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
 }
 

@@ -21,7 +21,11 @@ impl<'a> SeriesLabels<'a> {
     /// `own` labels first (those without a value are left out), then those attributes of the item
     /// that the rules make labels.
     #[must_use]
-    pub fn new(rules: &'a Rules, item: Item<'a>, own: &'a [(&'a str, Option<Cow<'a, str>>)]) -> Self {
+    pub fn new(
+        rules: &'a Rules,
+        item: Item<'a>,
+        own: &'a [(&'a str, Option<Cow<'a, str>>)],
+    ) -> Self {
         let mut pairs: SmallVec<[(&str, Cow<'_, str>); 12]> = SmallVec::new();
         for (name, value) in own {
             if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
@@ -92,7 +96,8 @@ mod tests {
         let key = labels.key("calls");
         assert_eq!(labels.id("calls"), key.id());
         assert_ne!(labels.id("calls"), labels.id("duration"));
-        let expected = r#"{http.route="/rooms/{id}", os.name="iOS", region="eu", service.name="chat"}"#;
+        let expected =
+            r#"{http.route="/rooms/{id}", os.name="iOS", region="eu", service.name="chat"}"#;
         assert_eq!(key.labels.to_string(), expected);
     }
 }

@@ -14,8 +14,8 @@ use crate::model::slot::GoodTotal;
 use crate::store::ledger::ItemOutcome;
 use crate::wire::otlp::{ResourceSpans, Span, SpanKind, StatusCode};
 use crate::wire::semconv as key;
-use std::borrow::Cow;
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// What a span is about, read once.

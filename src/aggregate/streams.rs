@@ -266,7 +266,10 @@ mod tests {
             assert_eq!(streams.take(u128::MAX - 1, point(100, 400, last, 1)), Delta::Baseline);
             if !together {
                 assert_eq!(streams.take(0, point(100, 500, last, 2)), Delta::Baseline);
-                assert_eq!(streams.take(MAX_STREAMS as u128 - 1, point(100, 500, last, 2)), adds(1));
+                assert_eq!(
+                    streams.take(MAX_STREAMS as u128 - 1, point(100, 500, last, 2)),
+                    adds(1)
+                );
             }
         }
     }

@@ -159,9 +159,7 @@ fn named(dimension: &str, value: &str) -> String {
 type Subset = Vec<(usize, Box<str>)>;
 
 /// Tallies of every value of every dimension, and of every pair of values of two.
-fn subsets<'a>(
-    tallies: impl Iterator<Item = (&'a Combination, Tally)>,
-) -> BTreeMap<Subset, Tally> {
+fn subsets<'a>(tallies: impl Iterator<Item = (&'a Combination, Tally)>) -> BTreeMap<Subset, Tally> {
     let mut subsets: BTreeMap<Subset, Tally> = BTreeMap::new();
     for (combination, tally) in tallies {
         let values: Vec<(usize, &Box<str>)> =
@@ -260,7 +258,10 @@ mod tests {
     }
 
     /// Traffic by (release, region): bad and total, now and a week before, through the evidence.
-    fn a_week_apart(now: &[(&str, &str, u64, u64)], before: &[(&str, &str, u64, u64)]) -> PhoneEvidence {
+    fn a_week_apart(
+        now: &[(&str, &str, u64, u64)],
+        before: &[(&str, &str, u64, u64)],
+    ) -> PhoneEvidence {
         let mut evidence = PhoneEvidence::default();
         for (at, rows) in [(THEN, before), (NOW, now)] {
             for (release, region, bad, total) in rows {
@@ -291,7 +292,8 @@ mod tests {
             alone.as_deref(),
             Some("region ap explains 94 % of it with 33 % of the traffic")
         );
-        let us_is_worse = [("1", "eu", 10, 1_000), ("1", "ap", 300, 1_000), ("1", "us", 110, 1_000)];
+        let us_is_worse =
+            [("1", "eu", 10, 1_000), ("1", "ap", 300, 1_000), ("1", "us", 110, 1_000)];
         // All of the 100 beyond the usual 320.
         assert_eq!(
             named(&us_is_worse, &usual).as_deref(),
@@ -320,7 +322,12 @@ mod tests {
         let usual = [("1", "eu", 10, 1_000), ("1", "ap", 300, 1_000)];
         let harmless = [("1", "eu", 10, 1_000), ("1", "ap", 30, 100), ("2", "ap", 270, 900)];
         assert_eq!(named(&harmless, &usual), None);
-        let broken = [("1", "eu", 9, 900), ("2", "eu", 51, 100), ("1", "ap", 270, 900), ("2", "ap", 80, 100)];
+        let broken = [
+            ("1", "eu", 9, 900),
+            ("2", "eu", 51, 100),
+            ("1", "ap", 270, 900),
+            ("2", "ap", 80, 100),
+        ];
         // Usual for release 2: 1 + 30 of 131; all of the 100 beyond it, with 200 of 2,000 events.
         assert_eq!(
             named(&broken, &usual).as_deref(),

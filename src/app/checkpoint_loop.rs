@@ -2,12 +2,12 @@
 //! that makes them count, then the journal may forget.
 
 use super::engine::Engine;
+use crate::aggregate::dedupe::Piece;
 use crate::base::error::Chain;
 use crate::base::shutdown::Shutdown;
 use crate::model::position::Lane;
 use crate::model::series::{History, HistoryError, Tier};
 use crate::model::slot::Slot;
-use crate::aggregate::dedupe::Piece;
 use crate::store::data_dir::{DataDir, DataDirError};
 use crate::store::dedupe_files;
 use std::sync::Arc;

@@ -16,8 +16,8 @@ use crate::model::slot::{GoodTotal, Slot};
 use crate::wire::record::Pair;
 use crate::wire::state::{
     CheckpointState, ChunkMessage, CombinationMessage, ExplicitMessage, HistogramMessage,
-    HourMessage, IndicatorMessage, LateMessage, LedgerMessage, PhoneMessage, ReleaseMessage, SeriesMessage,
-    SlotMessage, SpanMessage, ValueMessage,
+    HourMessage, IndicatorMessage, LateMessage, LedgerMessage, PhoneMessage, ReleaseMessage,
+    SeriesMessage, SlotMessage, SpanMessage, ValueMessage,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
@@ -345,7 +345,8 @@ mod tests {
         let restored = load(&state);
         let (before, after) = (&store.evidence.phones, &restored.evidence.phones);
         let sorted = |sums: Vec<(&crate::model::evidence::Combination, GoodTotal)>| {
-            let mut sums: Vec<_> = sums.into_iter().map(|(c, n)| (c.clone(), (n.bad, n.total))).collect();
+            let mut sums: Vec<_> =
+                sums.into_iter().map(|(c, n)| (c.clone(), (n.bad, n.total))).collect();
             sums.sort();
             sums
         };

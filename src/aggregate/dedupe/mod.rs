@@ -187,7 +187,9 @@ impl Dedupe {
         let mut packed: Vec<u64> = generation
             .seen
             .iter()
-            .map(|hash| u64::from(offset(*hash).wrapping_sub(first as u16)) << BITS | fingerprint(*hash))
+            .map(|hash| {
+                u64::from(offset(*hash).wrapping_sub(first as u16)) << BITS | fingerprint(*hash)
+            })
             .collect();
         drop(generation);
         packed.sort_unstable();

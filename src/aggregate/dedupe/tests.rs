@@ -158,7 +158,10 @@ fn a_flood_shortens_the_horizon() {
     assert!(peak <= limit, "{peak} bytes");
     let now = begin + flood * step;
     let horizon = dedupe.horizon(UnixNanos(now));
-    assert!(horizon > Duration::from_secs(900) && horizon < Duration::from_secs(4_000), "{horizon:?}");
+    assert!(
+        horizon > Duration::from_secs(900) && horizon < Duration::from_secs(4_000),
+        "{horizon:?}"
+    );
     let within = (horizon.as_nanos() as u64 / step) - 1;
     for n in (flood - within..flood).step_by(97) {
         let at = begin + n * step;

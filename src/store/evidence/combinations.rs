@@ -166,7 +166,8 @@ impl Combinations {
             None => self.recent < MAX_COMBINATIONS && self.known.len() < MAX_KNOWN,
         };
         if room || values == OTHER {
-            let named = || Known { values: Combination(values.map(Into::into)), ..Known::default() };
+            let named =
+                || Known { values: Combination(values.map(Into::into)), ..Known::default() };
             let _ = self.known.entry(id).or_insert_with(named);
             return id;
         }
@@ -211,7 +212,7 @@ mod tests {
         Slot((1_000 + week) * WEEK + hour * HOUR + minute * MINUTE)
     }
 
-    fn named<'a>(sums: Vec<(&'a Combination, GoodTotal)>) -> Vec<(&'a str, u64)> {
+    fn named(sums: Vec<(&Combination, GoodTotal)>) -> Vec<(&str, u64)> {
         let mut named: Vec<_> = sums.into_iter().map(|(c, n)| (&*c.0[3], n.total)).collect();
         named.sort_unstable();
         named
@@ -222,14 +223,18 @@ mod tests {
     #[test]
     fn the_same_hour_last_week() {
         let mut combinations = Combinations::default();
-        let counted = [(at(0, 9, 59), "a"), (at(0, 10, 0), "b"), (at(0, 11, 59), "c"), (at(0, 12, 0), "d")];
+        let counted =
+            [(at(0, 9, 59), "a"), (at(0, 10, 0), "b"), (at(0, 11, 59), "c"), (at(0, 12, 0), "d")];
         for (slot, region) in counted {
             combinations.count(slot, ["", "", "", region], BAD);
         }
         combinations.settle(at(0, 30, 0));
         assert_eq!(combinations.sums(at(0, 0, 0), at(0, 30, 0)), []);
         let week = |c: &Combinations, from, to| {
-            named(c.a_week_before(from, to)).iter().map(|(r, _)| (*r).to_owned()).collect::<String>()
+            named(c.a_week_before(from, to))
+                .iter()
+                .map(|(r, _)| (*r).to_owned())
+                .collect::<String>()
         };
         assert_eq!(week(&combinations, at(1, 10, 15), at(1, 11, 15)), "bc");
         assert_eq!(week(&combinations, at(1, 10, 0), at(1, 11, 0)), "b");
