@@ -13,6 +13,10 @@
 //! **Size.** About log2(2^48 / n) + 1.5 bits for a fingerprint and one for the index: at a million
 //! items 30.6 bits, at ten millions 27.2. A Bloom filter of ε = 1e-6 takes 28.8 (1.44 · log2(1/ε)), and must be
 //! sized before its items are known; here ε is 4e-9 and 4e-8, and two sets merge in one pass.
+//!
+//! **Time**, one core of a small virtual machine, release build: building 12 ns a fingerprint, merging
+//! 27, sorting before that 15; a look-up at random 0.11 µs at 1e5, 0.13 at 1e6, 0.3 at 1e7 fingerprints,
+//! nearly all of it waiting for memory. Live items never come here: their slice is still empty.
 
 /// Bits of a fingerprint.
 pub(super) const BITS: u32 = 48;
