@@ -8,7 +8,7 @@ use radiosonde::base::clock::Clock;
 use radiosonde::base::error::Chain;
 use radiosonde::base::shutdown::Shutdown;
 use radiosonde::config;
-use radiosonde::demo::{BoxError, Launch, Narrator, Settings, Started, World};
+use radiosonde::demo::{BoxError, DEFAULT_ADDRESS, Launch, Narrator, Settings, Started, World};
 use radiosonde::ingest::redact;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use std::time::Duration;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    radiosonde::app::main(demo)
+    let backend = DEFAULT_ADDRESS.parse().expect("the address is a constant of ours");
+    radiosonde::app::main(demo, backend)
 }
 
 fn demo(lasts: Option<Duration>) -> ExitCode {

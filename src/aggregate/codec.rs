@@ -1,5 +1,6 @@
 //! What the fold remembers between records, as messages of a checkpoint, and back.
 
+use super::dedupe::Dedupe;
 use super::fold::Folder;
 use super::points::PointValue;
 use super::streams::Stream;
@@ -9,21 +10,14 @@ use crate::store::codec::{id_bytes, id_of, value, value_message};
 use crate::store::evidence::Evidence;
 use crate::wire::otlp::ExportTraceServiceRequest;
 use crate::wire::probe_spans;
-use crate::wire::state::{CheckpointState, GenerationMessage, StreamMessage};
+use crate::wire::state::{CheckpointState, StreamMessage};
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
 
 /// Writes what the fold remembers, and the runs kept as evidence, into a checkpoint.
 pub fn save(folder: &Folder, evidence: &Evidence, state: &mut CheckpointState) {
-    state.dedupe = folder
-        .dedupe
-        .generations()
-        .map(|(number, items)| GenerationMessage {
-            number,
-            items: items.flat_map(u128::to_le_bytes).collect::<Vec<u8>>().into(),
-        })
-        .collect();
+    state.dedupe = Some(folder.dedupe.state());
     state.streams = folder.streams.iter().map(|(id, stream)| stream_message(id, stream)).collect();
     let (began, evicted) = folder.streams.marks();
     state.stream_marks = [began, evicted].map(|mark| mark.map_or(0, |at| at.0)).into();
@@ -42,12 +36,7 @@ pub fn save(folder: &Folder, evidence: &Evidence, state: &mut CheckpointState) {
 pub fn load(state: &CheckpointState, evidence: &mut Evidence) -> Folder {
     let mut folder = Folder::default();
     folder.skewed = state.skewed_items;
-    for generation in &state.dedupe {
-        let (items, _) = generation.items.as_chunks::<16>();
-        folder
-            .dedupe
-            .restore(generation.number, items.iter().map(|item| u128::from_le_bytes(*item)));
-    }
+    folder.dedupe = state.dedupe.as_ref().map(Dedupe::of_state).unwrap_or_default();
     for message in &state.streams {
         if let (Some(id), Some(stream)) = (id_of(&message.id), stream(message)) {
             folder.streams.restore(id, stream);
@@ -69,6 +58,7 @@ fn stream_message(id: u128, stream: &Stream) -> StreamMessage {
         id: id_bytes(id),
         start_unix_nano: stream.start.0,
         time_unix_nano: stream.time.0,
+        received_unix_nano: stream.received_at.0,
         value: Some(value_message(&stream.value.clone().into_slot_value())),
     }
 }
@@ -81,5 +71,6 @@ fn stream(message: &StreamMessage) -> Option<Stream> {
         SlotValue::Gauge(_) => return None,
     };
     let (start, time) = (UnixNanos(message.start_unix_nano), UnixNanos(message.time_unix_nano));
-    Some(Stream { start, time, value })
+    let received_at = UnixNanos(message.received_unix_nano).max(time);
+    Some(Stream { start, time, received_at, value })
 }

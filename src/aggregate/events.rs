@@ -2,8 +2,9 @@
 //! accounted for.
 
 use super::dialect;
-use super::fold::{Batch, Named, Placed};
+use super::fold::{Batch, Placed};
 use super::item::Item;
+use super::labels::SeriesLabels;
 use super::names;
 use super::rules::Role;
 use super::spans::hex;
@@ -21,9 +22,12 @@ use xxhash_rust::xxh3::Xxh3Default;
 /// Folds the log records of a resource.
 pub fn fold(batch: &mut Batch<'_>, resource_logs: &ResourceLogs) {
     let resource = resource_logs.resource.as_ref().map_or(&[][..], |r| &r.attributes);
-    let app = Item::new(&[], resource).app();
+    let app = batch.app(resource);
+    let mut of_resource = Xxh3Default::new();
+    update_with(&mut of_resource, resource);
     for record in resource_logs.scope_logs.iter().flat_map(|scope| &scope.log_records) {
-        let outcome = fold_record(batch, app, record, resource);
+        let identity = batch.numbered(identity(record, of_resource.clone()));
+        let outcome = fold_record(batch, app, record, resource, identity);
         batch.account(app, outcome);
     }
     batch.see_release(app, Item::new(&[], resource));
@@ -34,12 +38,12 @@ fn fold_record(
     app: &str,
     record: &LogRecord,
     resource: &[KeyValue],
+    identity: u128,
 ) -> ItemOutcome {
-    let identity = batch.numbered(identity(record, resource));
-    if !batch.is_new(identity) {
+    let at = [record.time_unix_nano, record.observed_time_unix_nano].into_iter().find(|t| *t > 0);
+    if !batch.is_new(identity, at.unwrap_or(0)) {
         return ItemOutcome::Duplicate;
     }
-    let at = [record.time_unix_nano, record.observed_time_unix_nano].into_iter().find(|t| *t > 0);
     let Some(placed) = batch.place(at.unwrap_or(batch.received_at.0)) else {
         return ItemOutcome::TooLate;
     };
@@ -47,8 +51,8 @@ fn fold_record(
     let Some(name) = event_name(record, item) else { return ItemOutcome::Stored };
     let own =
         [("service.name", Some(Cow::Borrowed(app))), ("event.name", Some(Cow::Borrowed(&*name)))];
-    let named = Named { app, name: names::EVENTS, own: &own };
-    batch.add_series(named, item, placed, &SlotValue::Counter(1_000_000_000));
+    let labels = SeriesLabels::new(batch.rules, item, &own);
+    batch.add_series(app, names::EVENTS, &labels, placed, &SlotValue::Counter(1_000_000_000));
     if !item.is_synthetic() {
         count(batch, &name, item, record, placed);
     }
@@ -95,19 +99,23 @@ fn count(batch: &mut Batch<'_>, name: &str, item: Item<'_>, record: &LogRecord, 
     }
 }
 
-/// Resource, time, name, ids and attributes: all that tells two records apart.
-fn identity(record: &LogRecord, resource: &[KeyValue]) -> u128 {
-    let mut hash = Xxh3Default::new();
-    let mut buffer = Vec::with_capacity(128);
-    for kv in resource.iter().chain(&record.attributes) {
-        buffer.clear();
-        // Encoding into a Vec cannot fail for want of room.
-        let _ = kv.encode(&mut buffer);
-        hash.update(&buffer);
-    }
+/// Resource, time, name, ids and attributes: all that tells two records apart. `hash` has taken in
+/// the resource.
+fn identity(record: &LogRecord, mut hash: Xxh3Default) -> u128 {
+    update_with(&mut hash, &record.attributes);
     hash.update(record.event_name.as_bytes());
     hash.update(&record.trace_id);
     hash.update(&record.span_id);
     hash.update(&record.time_unix_nano.to_le_bytes());
     hash.digest128()
+}
+
+fn update_with(hash: &mut Xxh3Default, attributes: &[KeyValue]) {
+    let mut buffer = Vec::with_capacity(128);
+    for attribute in attributes {
+        buffer.clear();
+        // Encoding into a Vec cannot fail for want of room.
+        let _ = attribute.encode(&mut buffer);
+        hash.update(&buffer);
+    }
 }

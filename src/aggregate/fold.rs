@@ -2,27 +2,28 @@
 
 use super::dedupe::Dedupe;
 use super::item::Item;
+use super::labels::SeriesLabels;
 use super::rules::Rules;
 use super::streams::{Delta, Stream, Streams};
 use super::{events, metrics, probes, spans};
 use crate::base::clock::UnixNanos;
-use crate::model::evidence::{Combination, DIMENSIONS, SpanEvidence};
-use crate::model::labels::{Labels, identity_of};
+use crate::model::evidence::{DIMENSIONS, SpanEvidence};
+use crate::model::labels::Labels;
 use crate::model::objective::IndicatorId;
 use crate::model::probe::ProbeRun;
-use crate::model::series::{SeriesId, SeriesKey, SlotValue};
+use crate::model::series::{SeriesKey, SlotValue};
 use crate::model::slot::{GoodTotal, Slot};
 use crate::store::Store;
 use crate::store::ledger::{ItemCounts, ItemOutcome};
 use crate::wire::otlp::{
-    ExportLogsServiceRequest, ExportMetricsServiceRequest, ExportTraceServiceRequest, Signal,
+    ExportLogsServiceRequest, ExportMetricsServiceRequest, ExportTraceServiceRequest, KeyValue,
+    Signal,
 };
 use crate::wire::probe_spans;
 use crate::wire::record::{Envelope, Origin};
 use crate::wire::semconv as key;
 use prost::Message;
 use smallvec::SmallVec;
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,17 +75,6 @@ pub struct Batch<'a> {
     seen: HashMap<u128, u64, foldhash::fast::FixedState>,
 }
 
-/// What a series is called.
-#[derive(Clone, Copy)]
-pub struct Named<'a> {
-    /// The app whose cap it counts against.
-    pub app: &'a str,
-    /// Its name in OpenTelemetry's spelling, or in the span-metrics one.
-    pub name: &'a str,
-    /// The labels that the item's attributes do not give; those without a value are left out.
-    pub own: &'a [(&'a str, Option<Cow<'a, str>>)],
-}
-
 /// Where in event time an item goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
@@ -107,6 +97,7 @@ impl Folder {
         decoded: Option<Decoded>,
     ) -> Result<Vec<Arc<ProbeRun>>, prost::DecodeError> {
         let Ok(signal) = Signal::try_from(envelope.kind()) else { return Ok(Vec::new()) };
+        self.streams.begin(envelope.received_at());
         let decoded = match decoded {
             Some(decoded) => decoded,
             None => Decoded::decode(signal, envelope)?,
@@ -154,9 +145,14 @@ impl Folder {
 }
 
 impl Batch<'_> {
-    /// Whether an item is new; remembers it.
-    pub fn is_new(&mut self, item: u128) -> bool {
-        self.folder.dedupe.is_new(item, self.received_at)
+    /// Whether an item is new; remembers it. `at` is its own time, 0 when it has none.
+    pub fn is_new(&mut self, item: u128, at: u64) -> bool {
+        self.folder.dedupe.is_new(item, at, self.received_at)
+    }
+
+    /// The app under which a resource is counted: its own, or `other` beyond the cap on apps.
+    pub fn app<'n>(&mut self, resource: &'n [KeyValue]) -> &'n str {
+        self.store.ledger.admit(Item::new(&[], resource).app())
     }
 
     /// The hash of an item that carries no id: the k-th equal item of a request is told from the
@@ -185,7 +181,7 @@ impl Batch<'_> {
 
     /// Takes a point of a cumulative stream.
     pub fn take_cumulative(&mut self, stream: u128, point: Stream) -> Delta {
-        self.folder.streams.take(stream, point, self.received_at)
+        self.folder.streams.take(stream, point)
     }
 
     /// Counts an item of an app.
@@ -207,23 +203,20 @@ impl Batch<'_> {
         }
     }
 
-    /// Adds to a series of an app: its own labels, then the item's attributes that are labels. Beyond
-    /// the app's cap, new series count into its overflow series.
+    /// Adds to the series of this name and these labels. Beyond the app's cap, new series count into
+    /// its overflow series.
     pub fn add_series(
         &mut self,
-        named: Named<'_>,
-        item: Item<'_>,
+        app: &str,
+        name: &str,
+        labels: &SeriesLabels<'_>,
         placed: Placed,
         value: &SlotValue,
     ) {
-        let Named { app, name, own } = named;
-        let labels = series_labels(self.rules, item, own);
-        let pairs = || labels.iter().map(|(name, value)| (*name, &**value));
-        let id = SeriesId(identity_of(name, pairs()));
+        let id = labels.id(name);
         let head = &mut self.store.head;
         if head.contains(id) || self.folder.admit(app, self.rules.phones.max_series_per_app) {
-            let key = || SeriesKey { name: name.into(), labels: Labels::new(pairs()) };
-            head.add(id, key, placed.slot, value);
+            head.add(id, || labels.key(name), placed.slot, value);
         } else {
             let labels = Labels::new([(key::SERVICE_NAME, app), (OVERFLOW, "true")]);
             let key = SeriesKey { name: name.into(), labels };
@@ -236,13 +229,10 @@ impl Batch<'_> {
         let Some(indicator) = self.store.counts.get_mut(id) else { return };
         indicator.has_counted(Slot::of(self.received_at));
         indicator.add(placed.slot, counts);
-        let region = self.rules.phones.region_attribute.as_str();
-        let dimension = |name: &str| {
-            let name = if name == "region" { region } else { name };
-            item.label(name).as_deref().unwrap_or("").into()
-        };
-        let combination = Combination(DIMENSIONS.map(dimension));
-        self.store.evidence.phones.entry(id).or_default().count(placed.slot, combination, counts);
+        let phones = &self.rules.phones;
+        let values = DIMENSIONS.map(|name| item.label(phones.source_of(name)));
+        let values = values.each_ref().map(|value| value.as_deref().unwrap_or(""));
+        self.store.evidence.phones.entry(id).or_default().count(placed.slot, values, counts);
         if placed.late {
             self.store.late.add(id, placed.slot, Slot::of(self.received_at), counts);
         }
@@ -314,29 +304,4 @@ impl Decoded {
         };
         Item::new(&[], resource.map_or(&[], |r| &r.attributes)).app()
     }
-}
-
-/// The labels of a phone's series, sorted by name, none empty: `own` first, then those attributes of
-/// the item that are labels.
-fn series_labels<'i>(
-    rules: &'i Rules,
-    item: Item<'i>,
-    own: &'i [(&'i str, Option<Cow<'i, str>>)],
-) -> SmallVec<[(&'i str, Cow<'i, str>); 12]> {
-    let mut labels: SmallVec<[(&'i str, Cow<'i, str>); 12]> = SmallVec::new();
-    for (name, value) in own {
-        if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
-            labels.push((name, Cow::Borrowed(value)));
-        }
-    }
-    for name in &rules.labels {
-        let name = name.as_str();
-        let source = if name == "region" { rules.phones.region_attribute.as_str() } else { name };
-        let taken = labels.iter().any(|(known, _)| *known == name);
-        if !taken && let Some(value) = item.label(source).filter(|value| !value.is_empty()) {
-            labels.push((name, value));
-        }
-    }
-    labels.sort_unstable_by(|a, b| a.0.cmp(b.0));
-    labels
 }

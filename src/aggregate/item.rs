@@ -59,19 +59,33 @@ impl<'a> Item<'a> {
     /// The request's path without query: from `url.path`, else cut out of `url.full`.
     #[must_use]
     pub fn path(&self) -> Option<Cow<'a, str>> {
-        let without_query = |text: &str| text.split(['?', '#']).next().unwrap_or("").to_owned();
         if let Some(path) = self.label(key::URL_PATH) {
-            return Some(Cow::Owned(without_query(&path)));
+            return Some(cut(path, without_query));
         }
-        let full = self.label(key::URL_FULL)?;
-        let after_scheme = full.split_once("://").map_or(&*full, |(_, rest)| rest);
-        let path = after_scheme.find('/').and_then(|at| after_scheme.get(at..)).unwrap_or("/");
-        Some(Cow::Owned(without_query(path)))
+        self.label(key::URL_FULL).map(|full| cut(full, path_of_url))
     }
 
     /// Own attributes and those of the resource that they do not hide, as labels.
     pub fn all_labels(&self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
         let both = self.resource.iter().chain(self.own);
         both.filter_map(|kv| Some((kv.key.as_str(), as_label(kv.value.as_ref()?.value.as_ref()?)?)))
+    }
+}
+
+fn without_query(text: &str) -> &str {
+    text.split(['?', '#']).next().unwrap_or("")
+}
+
+fn path_of_url(full: &str) -> &str {
+    let after_scheme = full.split_once("://").map_or(full, |(_, rest)| rest);
+    let path = after_scheme.find('/').and_then(|at| after_scheme.get(at..)).unwrap_or("/");
+    without_query(path)
+}
+
+/// A part of a text; what is borrowed stays so.
+fn cut<'a>(text: Cow<'a, str>, part: impl for<'t> FnOnce(&'t str) -> &'t str) -> Cow<'a, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(part(text)),
+        Cow::Owned(text) => Cow::Owned(part(&text).to_owned()),
     }
 }

@@ -3,8 +3,9 @@
 //! Monotonic sums and histograms add up, delta or cumulative; everything else is a gauge, of which
 //! the last in journal order stays.
 
-use super::fold::{Batch, Named, Placed};
+use super::fold::{Batch, Placed};
 use super::item::Item;
+use super::labels::SeriesLabels;
 use super::points::{self, PointValue};
 use super::streams::{Delta, Stream};
 use crate::base::clock::UnixNanos;
@@ -37,12 +38,13 @@ struct PointFacts<'a> {
 /// Folds the metrics of a resource.
 pub fn fold(batch: &mut Batch<'_>, resource_metrics: &ResourceMetrics) {
     let resource = resource_metrics.resource.as_ref().map_or(&[][..], |r| &r.attributes);
-    let app = Item::new(&[], resource).app();
+    let app = batch.app(resource);
+    let mut of_resource = Xxh3Default::new();
+    update_with(&mut of_resource, resource);
     for scope in &resource_metrics.scope_metrics {
         let scope_name = scope.scope.as_ref().map_or("", |s| s.name.as_str());
         for metric in &scope.metrics {
-            let mut hash = Xxh3Default::new();
-            update_with(&mut hash, resource);
+            let mut hash = of_resource.clone();
             hash.update(scope_name.as_bytes());
             hash.update(metric.name.as_bytes());
             let facts = MetricFacts { app, name: &metric.name, hash, resource, cumulative: false };
@@ -96,7 +98,7 @@ fn fold_gauge(batch: &mut Batch<'_>, facts: &MetricFacts<'_>, point: &NumberData
     let at = PointFacts::of_number(point);
     let value = points::number(point).unwrap_or(f64::NAN);
     let identity = facts.stream(&at, Some(&value.to_bits().to_le_bytes()));
-    let outcome = if !batch.is_new(identity) {
+    let outcome = if !batch.is_new(identity, at.time) {
         ItemOutcome::Duplicate
     } else if let Some(placed) = batch.place(at.time) {
         add_series(batch, facts, &at, placed, &SlotValue::Gauge(value));
@@ -130,7 +132,12 @@ fn take_point(
 ) -> ItemOutcome {
     let Some(placed) = batch.place(at.time) else { return ItemOutcome::TooLate };
     let adds = if facts.cumulative {
-        let point = Stream { start: UnixNanos(at.start), time: UnixNanos(at.time), value };
+        let point = Stream {
+            start: UnixNanos(at.start),
+            time: UnixNanos(at.time),
+            received_at: batch.received_at,
+            value,
+        };
         match batch.take_cumulative(facts.stream(at, None), point) {
             Delta::Adds(value) => value,
             Delta::Baseline => return ItemOutcome::Stored,
@@ -138,7 +145,7 @@ fn take_point(
         }
     } else {
         let identity = facts.stream(at, Some(&at.time.to_le_bytes()));
-        if !batch.is_new(identity) {
+        if !batch.is_new(identity, at.time) {
             return ItemOutcome::Duplicate;
         }
         value
@@ -156,7 +163,8 @@ fn add_series(
 ) {
     let item = Item::new(at.attributes, facts.resource);
     let own = [("service.name", Some(Cow::Borrowed(facts.app)))];
-    batch.add_series(Named { app: facts.app, name: facts.name, own: &own }, item, placed, value);
+    let labels = SeriesLabels::new(batch.rules, item, &own);
+    batch.add_series(facts.app, facts.name, &labels, placed, value);
 }
 
 impl MetricFacts<'_> {

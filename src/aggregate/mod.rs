@@ -11,12 +11,15 @@ pub mod dialect;
 pub mod events;
 pub mod fold;
 pub mod item;
+pub mod labels;
 pub mod metrics;
 pub mod points;
 pub mod probes;
 pub mod rules;
 pub mod spans;
 pub mod streams;
+#[cfg(test)]
+mod tests;
 
 pub use fold::{Decoded, Folder};
 pub use rules::{PhoneSettings, Rules};

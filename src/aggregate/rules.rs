@@ -3,6 +3,7 @@
 use crate::model::matcher::Where;
 use crate::model::objective::{Indicator, IndicatorId, Selector, Slo, Source};
 use crate::model::probe::Phase;
+use crate::store::ledger::MAX_APPS;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ pub struct PhoneSettings {
     pub labels: Vec<String>,
     /// Series of one app before further ones count into its overflow series.
     pub max_series_per_app: usize,
+    /// Apps before further ones count as `other`, at most `store::ledger::MAX_APPS`.
+    pub max_apps: usize,
 }
 
 /// Attributes that become labels of phones' series.
@@ -88,7 +91,16 @@ impl Default for PhoneSettings {
             routes: Vec::new(),
             labels: Vec::new(),
             max_series_per_app: 2_000,
+            max_apps: MAX_APPS,
         }
+    }
+}
+
+impl PhoneSettings {
+    /// The attribute from which a label, or a dimension of evidence, is taken.
+    #[must_use]
+    pub fn source_of<'a>(&'a self, label: &'a str) -> &'a str {
+        if label == "region" { &self.region_attribute } else { label }
     }
 }
 

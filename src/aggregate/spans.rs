@@ -1,10 +1,11 @@
 //! Phones' spans become counts, durations, verdicts and evidence.
 
 use super::dialect;
-use super::fold::{Batch, Named, Placed};
+use super::fold::{Batch, Placed};
 use super::item::Item;
+use super::labels::SeriesLabels;
 use super::names;
-use super::rules::{Role, Rule};
+use super::rules::{Role, Rule, Rules};
 use crate::model::evidence::SpanEvidence;
 use crate::model::histogram::ExpHistogram;
 use crate::model::labels::Labels;
@@ -13,8 +14,9 @@ use crate::model::slot::GoodTotal;
 use crate::store::ledger::ItemOutcome;
 use crate::wire::otlp::{ResourceSpans, Span, SpanKind, StatusCode};
 use crate::wire::semconv as key;
+use smallvec::SmallVec;
 use std::borrow::Cow;
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// What a span is about, read once.
 struct SpanFacts<'a> {
@@ -29,7 +31,7 @@ struct SpanFacts<'a> {
 /// Folds the spans of a resource.
 pub fn fold(batch: &mut Batch<'_>, resource_spans: &ResourceSpans) {
     let resource = resource_spans.resource.as_ref().map_or(&[][..], |r| &r.attributes);
-    let app = Item::new(&[], resource).app();
+    let app = batch.app(resource);
     for span in resource_spans.scope_spans.iter().flat_map(|scope| &scope.spans) {
         let item = Item::new(&span.attributes, resource);
         let outcome = fold_span(batch, app, span, item);
@@ -39,14 +41,14 @@ pub fn fold(batch: &mut Batch<'_>, resource_spans: &ResourceSpans) {
 }
 
 fn fold_span(batch: &mut Batch<'_>, app: &str, span: &Span, item: Item<'_>) -> ItemOutcome {
-    if !batch.is_new(identity(span)) {
+    if !batch.is_new(identity(span), span.end_time_unix_nano) {
         return ItemOutcome::Duplicate;
     }
     // A span is late by its end: long ones legitimately began long ago.
     let Some(placed) = batch.place(span.end_time_unix_nano) else {
         return ItemOutcome::TooLate;
     };
-    let facts = SpanFacts::read(batch, span, item);
+    let facts = SpanFacts::read(batch.rules, span, item);
     add_series(batch, app, &facts, placed);
     if !item.is_synthetic() {
         count(batch, &facts, placed);
@@ -55,13 +57,13 @@ fn fold_span(batch: &mut Batch<'_>, app: &str, span: &Span, item: Item<'_>) -> I
 }
 
 impl<'a> SpanFacts<'a> {
-    fn read(batch: &Batch<'_>, span: &'a Span, item: Item<'a>) -> Self {
+    fn read(rules: &'a Rules, span: &'a Span, item: Item<'a>) -> Self {
         let status = item.label(key::HTTP_RESPONSE_STATUS_CODE);
         let server_error =
             status.as_deref().is_some_and(|code| code.len() == 3 && code.starts_with('5'));
         let marked = span.status.as_ref().is_some_and(|s| s.code == i32::from(StatusCode::Error));
         let method = item.label(key::HTTP_REQUEST_METHOD);
-        let route = method.as_ref().and_then(|_| route(batch, item));
+        let route = method.as_ref().and_then(|_| route(rules, item));
         Self {
             span,
             item,
@@ -78,10 +80,10 @@ impl<'a> SpanFacts<'a> {
 }
 
 /// The templated path: the SDK's own, else the configured template that fits.
-fn route<'a>(batch: &Batch<'_>, item: Item<'a>) -> Option<Cow<'a, str>> {
+fn route<'a>(rules: &'a Rules, item: Item<'a>) -> Option<Cow<'a, str>> {
     item.label(key::URL_TEMPLATE).or_else(|| {
         let path = item.path()?;
-        batch.rules.template_of(&path).map(|template| Cow::Owned(template.to_owned()))
+        rules.template_of(&path).map(Cow::Borrowed)
     })
 }
 
@@ -91,15 +93,15 @@ fn add_series(batch: &mut Batch<'_>, app: &str, facts: &SpanFacts<'_>, placed: P
         ("service.name", Some(Cow::Borrowed(app))),
         ("span.name", Some(Cow::Borrowed(facts.span.name.as_str()))),
         ("status.code", Some(Cow::Borrowed(status))),
-        ("http.route", facts.route.clone()),
+        ("http.route", facts.route.as_deref().map(Cow::Borrowed)),
     ];
     let mut duration = ExpHistogram::default();
     duration.record(facts.duration_ns);
-    let named = |name| Named { app, name, own: &own };
+    let labels = SeriesLabels::new(batch.rules, facts.item, &own);
     let calls = SlotValue::Counter(1_000_000_000);
-    batch.add_series(named(names::SPAN_CALLS), facts.item, placed, &calls);
+    batch.add_series(app, names::SPAN_CALLS, &labels, placed, &calls);
     let duration = SlotValue::Histogram(duration);
-    batch.add_series(named(names::SPAN_DURATION), facts.item, placed, &duration);
+    batch.add_series(app, names::SPAN_DURATION, &labels, placed, &duration);
 }
 
 fn count(batch: &mut Batch<'_>, facts: &SpanFacts<'_>, placed: Placed) {
@@ -154,13 +156,13 @@ fn evidence(facts: &SpanFacts<'_>) -> SpanEvidence {
 
 /// Ids, times and name: all that tells two spans apart.
 fn identity(span: &Span) -> u128 {
-    let mut hash = Xxh3Default::new();
-    hash.update(&span.trace_id);
-    hash.update(&span.span_id);
-    hash.update(&span.start_time_unix_nano.to_le_bytes());
-    hash.update(&span.end_time_unix_nano.to_le_bytes());
-    hash.update(span.name.as_bytes());
-    hash.digest128()
+    let mut bytes: SmallVec<[u8; 128]> = SmallVec::new();
+    bytes.extend_from_slice(&span.trace_id);
+    bytes.extend_from_slice(&span.span_id);
+    bytes.extend_from_slice(&span.start_time_unix_nano.to_le_bytes());
+    bytes.extend_from_slice(&span.end_time_unix_nano.to_le_bytes());
+    bytes.extend_from_slice(span.name.as_bytes());
+    xxh3_128(&bytes)
 }
 
 /// Bytes as lower-case hex digits.

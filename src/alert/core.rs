@@ -158,6 +158,7 @@ impl Core {
     ) -> NewIndicators {
         let slos = policy.slos.iter().map(|slo| &**slo);
         let new = self.store.counts.configure(slos, Slot::of(now));
+        self.store.ledger.set_max_apps(rules.phones.max_apps);
         let counts = &self.store.counts;
         let probes = &policy.probe_intervals;
         self.store.evidence.retain(|name| probes.contains_key(name), |id| counts.get(id).is_some());

@@ -250,7 +250,7 @@ impl Inputs<'_> {
     fn explain(self, slo: &Slo, window: Duration) -> Option<Explanation> {
         let evidence = self.store.evidence.phones.get(&slo.indicator.id())?;
         let now = Slot::of(self.now).plus(1);
-        explain::explain(&evidence.sums(now.minus(crate::model::slot::slots_in(window)), now))
+        explain::within(evidence, now.minus(crate::model::slot::slots_in(window)), now)
     }
 }
 

@@ -8,10 +8,14 @@ pub mod actions;
 pub mod guard;
 pub mod json;
 pub mod metrics;
+mod openapi;
+mod operations;
 pub mod page;
 pub mod pages;
 pub mod routes;
 pub mod server;
+#[cfg(test)]
+mod tests;
 pub mod views;
 
 pub use actions::{Actions, Failed};

@@ -4,7 +4,7 @@ use super::page;
 use super::server::ApiState;
 use super::views;
 use crate::model::probe::RunId;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Response};
@@ -70,11 +70,6 @@ pub async fn changes(State(state): State<ApiState>) -> Response {
     html(page::render_changes(&views::changes(&state.core.read(), &around, now)))
 }
 
-/// Everything else.
-pub async fn not_found(State(state): State<ApiState>, request: Request) -> Response {
-    missing(&state, request.uri().path())
-}
-
 /// `/page/events`: tells an open page to fetch itself again.
 pub async fn events(
     State(state): State<ApiState>,
@@ -96,7 +91,7 @@ pub async fn events(
 }
 
 /// A run id of 32 hex digits.
-pub(super) fn run_id(text: &str) -> Option<RunId> {
+pub(in crate::api) fn run_id(text: &str) -> Option<RunId> {
     (text.len() == 32)
         .then(|| u128::from_str_radix(text, 16).ok())
         .flatten()
@@ -107,7 +102,8 @@ fn html(text: String) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Html(text)).into_response()
 }
 
-fn missing(state: &ApiState, what: &str) -> Response {
+/// The answer to what is not there, or no longer.
+pub(super) fn missing(state: &ApiState, what: &str) -> Response {
     let text = page::render_not_found(state.clock.now(), env!("CARGO_PKG_VERSION"), what);
     (StatusCode::NOT_FOUND, Html(text)).into_response()
 }

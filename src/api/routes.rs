@@ -1,5 +1,7 @@
-//! Every route in one table, and what all answers have in common.
+//! The routes: the JSON operations of [`super::operations`], the pages, and what all answers have in
+//! common.
 
+use super::operations::operations;
 use super::server::ApiState;
 use super::{json, metrics, page, pages};
 use axum::Router;
@@ -7,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{MethodRouter, get};
 use std::sync::atomic::Ordering;
 
 /// No request body is longer: silences and acknowledgements are small.
@@ -15,37 +17,64 @@ const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// The routes over a state.
 pub fn router(state: ApiState) -> Router {
-    Router::new()
-        .route("/", get(pages::home))
-        .route("/probes/{name}", get(pages::probe))
-        .route("/runs/{id}", get(pages::run))
-        .route("/slos/{name}", get(pages::slo))
-        .route("/incidents/{id}", get(pages::incident))
-        .route("/changes", get(pages::changes))
-        .route("/page/style.css", get(|| async { asset("text/css; charset=utf-8", page::STYLE) }))
-        .route(
-            "/page/script.js",
-            get(|| async { asset("text/javascript; charset=utf-8", page::SCRIPT) }),
-        )
-        .route("/page/events", get(pages::events))
-        .route("/metrics", get(metrics::serve))
-        .route("/-/healthy", get(|| async { "radiosonde is healthy\n" }))
-        .route("/-/ready", get(ready))
-        .route("/-/reload", post(json::reload).put(json::reload))
-        .route("/api/status", get(json::status))
-        .route("/api/slos", get(json::slos))
-        .route("/api/probes", get(json::probes))
-        .route("/api/probes/{name}/runs", get(json::runs))
-        .route("/api/probes/{name}/run", post(json::run_probe))
-        .route("/api/alerts", get(json::alerts))
-        .route("/api/incidents/{id}/acknowledge", post(json::acknowledge))
-        .route("/api/silences", get(json::silences).post(json::create_silence))
-        .route("/api/silences/{id}", delete(json::end_silence))
-        .route("/api/receivers/{name}/test", post(json::test_receiver))
-        .fallback(pages::not_found)
+    let mut router = Router::new();
+    for operation in operations() {
+        router = router.route(operation.path, operation.routing);
+    }
+    for (path, routing) in for_people() {
+        router = router.route(path, routing);
+    }
+    router
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(state.clone(), around))
         .with_state(state)
+}
+
+/// What is no JSON: pages and what belongs to them, metrics, health.
+pub(super) fn for_people() -> [(&'static str, MethodRouter<ApiState>); 12] {
+    [
+        ("/", get(pages::home)),
+        ("/probes/{name}", get(pages::probe)),
+        ("/runs/{id}", get(pages::run)),
+        ("/slos/{name}", get(pages::slo)),
+        ("/incidents/{id}", get(pages::incident)),
+        ("/changes", get(pages::changes)),
+        ("/page/style.css", get(|| async { asset("text/css; charset=utf-8", page::STYLE) })),
+        (
+            "/page/script.js",
+            get(|| async { asset("text/javascript; charset=utf-8", page::SCRIPT) }),
+        ),
+        ("/page/events", get(pages::events)),
+        ("/metrics", metrics::route()),
+        ("/-/healthy", get(|| async { "radiosonde is healthy\n" })),
+        ("/-/ready", get(ready)),
+    ]
+}
+
+/// What exists nowhere, in the language of those who asked.
+async fn not_found(state: State<ApiState>, request: Request) -> Response {
+    let path = request.uri().path();
+    if is_api(path) {
+        let words = format!("there is no {path}; /api/openapi.json lists what there is");
+        return json::problem(StatusCode::NOT_FOUND, &words);
+    }
+    pages::missing(&state, path)
+}
+
+/// What exists, but not by this method.
+async fn not_allowed(request: Request) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    let words = format!("{path} does not take {method}; /api/openapi.json lists what it takes");
+    if is_api(path) {
+        return json::problem(StatusCode::METHOD_NOT_ALLOWED, &words);
+    }
+    (StatusCode::METHOD_NOT_ALLOWED, format!("{path} is there to be read\n")).into_response()
+}
+
+fn is_api(path: &str) -> bool {
+    path == "/api" || path.starts_with("/api/")
 }
 
 /// Access, common headers, and the count of requests.

@@ -1,12 +1,13 @@
-//! State to disk: one epoch a minute. History blocks first, then the checkpoint that makes them
-//! count, then the journal may forget.
+//! State to disk: one epoch a minute, sooner under load. History blocks and hashes of items first,
+//! then the checkpoint that makes them count, then the journal may forget.
 //!
-//! When history takes the blocks and the checkpoint fails after that, the blocks stay where they are:
-//! the head has let go of them, and the next checkpoint makes them count. Whether the failed one is on
-//! the disk is unknown, and a start is right either way. When history fails, the head takes its blocks
-//! back, and what history had taken of them must go before anything else is written.
+//! When history takes the blocks and the checkpoint fails after that, blocks and hashes stay where they
+//! are: the next checkpoint makes them count. Whether the failed one is on the disk is unknown, and a
+//! start is right either way. When history fails, the head takes its blocks back, and what history had
+//! taken of them must go before anything else is written.
 
 use super::engine::Engine;
+use crate::aggregate::dedupe::Piece;
 use crate::base::error::Chain;
 use crate::base::shutdown::Shutdown;
 use crate::export::Operation;
@@ -14,12 +15,20 @@ use crate::model::position::Lane;
 use crate::model::series::{History, HistoryError, Tier};
 use crate::model::slot::Slot;
 use crate::store::data_dir::{DataDir, DataDirError};
+use crate::store::dedupe_files;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How often a checkpoint is made.
 const EVERY: Duration = Duration::from_secs(60);
+/// Sooner when phones sent this much since the last one: it bounds what a start has to replay.
+const EVERY_BYTES: u64 = 256 << 20;
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The folder of the items' hashes.
+pub const HASHES: &str = "dedupe";
 
 /// Where checkpoints go.
 #[derive(Clone)]
@@ -74,9 +83,18 @@ pub async fn run(
         tokio::select! {
             () = shutdown.begun() => return epoch,
             () = tokio::time::sleep(EVERY) => {}
+            () = much_to_replay(&engine) => {}
         }
         epoch += 1;
         make(&engine, &checkpoints, epoch).await;
+    }
+}
+
+/// Resolves when a start now would have much to replay.
+async fn much_to_replay(engine: &Engine) {
+    let covered = engine.core.read().bulk;
+    while engine.journal.bytes_from(Lane::Bulk, covered) < EVERY_BYTES {
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -95,7 +113,11 @@ pub async fn make(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) -> boo
         let number = [("radiosonde.epoch", epoch.to_string())];
         engine.own_spans.record(Operation::Checkpoint, began, took, error.as_deref(), &number);
         match &outcome {
-            Ok(bytes) => telemetry.checkpoint_bytes.set(i64::try_from(*bytes).unwrap_or(i64::MAX)),
+            Ok(bytes) => {
+                telemetry.checkpoint_bytes.set(i64::try_from(*bytes).unwrap_or(i64::MAX));
+                let now = engine.clock.now().as_seconds();
+                telemetry.checkpoint_last_success_timestamp_seconds.set(now);
+            }
             Err(error) => {
                 tracing::error!(error = %Chain(error), "a checkpoint failed; the journal keeps everything")
             }
@@ -116,7 +138,9 @@ pub(super) fn write(
     checkpoints.clean()?;
     let now = engine.clock.now();
     let slot = Slot::of(now);
-    let (due, state, positions) = {
+    let hashes = checkpoints.data.join(HASHES);
+    let full = dedupe_files::wants_full(&hashes)?;
+    let (due, state, positions, pieces) = {
         let mut core = engine.core.write();
         core.store.counts.advance(slot);
         core.store.counts.settle();
@@ -126,8 +150,8 @@ pub(super) fn write(
         core.store.head.close(&due);
         let core = &mut *core;
         core.folder.settle(&core.store, now);
-        publish(engine, core, now);
-        (due, core.save(epoch, now), [(Lane::Control, core.control), (Lane::Bulk, core.bulk)])
+        let positions = [(Lane::Control, core.control), (Lane::Bulk, core.bulk)];
+        (due, core.save(epoch, now), positions, core.folder.dedupe.take(full))
     };
     let written = due.blocks.iter().try_for_each(|(tier, blocks)| {
         if blocks.is_empty() { Ok(()) } else { checkpoints.history.write(*tier, epoch, blocks) }
@@ -138,7 +162,11 @@ pub(super) fn write(
         checkpoints.clean()?;
         return Err(error.into());
     }
-    let bytes = checkpoints.data.write_checkpoint(&state)?;
+    let of_hashes = dedupe_files::write(&hashes, epoch, full, pieces.iter().map(Piece::encode))?;
+    let bytes = checkpoints.data.write_checkpoint(&state)? + of_hashes;
+    drop(pieces);
+    engine.core.write().folder.dedupe.committed();
+    dedupe_files::retain(&hashes, epoch)?;
     for (lane, position) in positions {
         engine.journal.release(lane, position, now);
         let disk = i64::try_from(engine.journal.disk_bytes(lane)).unwrap_or(i64::MAX);
@@ -150,17 +178,4 @@ pub(super) fn write(
     let disk = i64::try_from(checkpoints.history.disk_bytes()).unwrap_or(i64::MAX);
     engine.telemetry.history_disk_bytes.set(disk);
     Ok(bytes)
-}
-
-fn publish(engine: &Engine, core: &crate::alert::Core, now: crate::base::clock::UnixNanos) {
-    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    let telemetry = &engine.telemetry;
-    telemetry.series_live.set(count(core.store.head.len()));
-    telemetry.streams_tracked.set(count(core.folder.streams.len()));
-    telemetry.dedupe_items.set(count(core.folder.dedupe.len()));
-    telemetry.dedupe_horizon_seconds.set(core.folder.dedupe.horizon(now).as_secs_f64());
-    let evicted = core.folder.streams.evicted();
-    telemetry
-        .streams_evicted_total
-        .inc_by(evicted.saturating_sub(telemetry.streams_evicted_total.get()));
 }

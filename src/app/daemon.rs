@@ -31,6 +31,7 @@ use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Records between the journal and the fold, of each lane.
@@ -94,12 +95,13 @@ pub async fn run(
     shutdown: Shutdown,
     started: impl FnOnce(Addresses),
 ) -> Result<(), StartError> {
+    // Before anything else: until it is caught, the signal ends the process.
+    let hangup = signal(SignalKind::hangup())?;
     let telemetry = Telemetry::new();
     let now = clock.now();
     telemetry.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     telemetry.start_time_seconds.set(now.as_seconds());
-    telemetry.config_last_reload_successful.set(1);
-    telemetry.config_last_reload_success_timestamp_seconds.set(now.as_seconds());
+    telemetry.configured(settings.revision, now.as_seconds());
     let daemon = &settings.daemon;
     let page = opening::bind(daemon.listen, "the page and API").await?;
     let grpc = opening::bind(daemon.otlp_grpc, "OTLP/gRPC").await?;
@@ -115,6 +117,10 @@ pub async fn run(
     let data = Arc::new(DataDir::open(&daemon.data, files.clone())?);
     let checkpoint = data.read_checkpoint()?;
     let epoch = checkpoint.as_ref().map_or(0, |state| state.epoch);
+    if let Some(state) = &checkpoint {
+        let at = UnixNanos(state.at_unix_nano).as_seconds();
+        telemetry.checkpoint_last_success_timestamp_seconds.set(at);
+    }
     let opened = opening::history(&settings, &data, epoch, &telemetry)?;
     let made = checkpoint.as_ref().map_or(now, |state| UnixNanos(state.at_unix_nano));
     let rebuild = Rebuild::new(Arc::clone(&opened.history), opened.set_aside, made, epoch);
@@ -127,6 +133,8 @@ pub async fn run(
     let config = opening::journal_config(&settings, &data);
     let journal = journal::open(config, files, clock.clone(), &telemetry, sinks)?;
     let mut core = checkpoint.as_ref().map(Core::load).unwrap_or_default();
+    let hashes = data.join(checkpoint_loop::HASHES);
+    opening::restore_hashes(&mut core, &hashes, checkpoint.as_ref(), now)?;
     let policy = Arc::new(reload::policy(&settings, now));
     let new = core.configure(policy, Arc::new(reload::rules(&settings)), now);
     let recount = Recount::new(new, &settings, &core);
@@ -142,6 +150,7 @@ pub async fn run(
     let handle = Handle::new(engine.clone(), addresses);
     let guard = Arc::new(Guard { tokens: daemon.api_tokens.clone() });
     servers.spawn(api::serve(page, api_state(&handle, history, guard, servers.clone(), &engine)));
+    tracing::info!(page = %addresses.page, otlp_http = %addresses.otlp_http, otlp_grpc = %addresses.otlp_grpc, "listening");
     let replayed = replay::run(&engine, &rebuild, &shutdown).await?;
     let Some(Replayed { records, gaps }) = replayed else { return Ok(()) };
     tracing::info!(records, "the journal is folded");
@@ -189,7 +198,7 @@ pub async fn run(
         reloads: Mutex::new((None, gaps.iter().map(|gap| gap.change(now)).collect())),
     });
     handle.lead_to(&running);
-    servers.spawn(watch::reload_on_hangup(Arc::clone(&running), servers.clone()));
+    servers.spawn(watch::reload_on_hangup(Arc::clone(&running), hangup, servers.clone()));
     servers.spawn(watch::reload_on_change(Arc::clone(&running), servers.clone()));
 
     started(addresses);

@@ -1,14 +1,21 @@
-//! What a start opens: listeners, history, the journal's and the front door's configuration.
+//! What a start opens: listeners, history, the hashes of items, the journal's and the front door's
+//! configuration.
 
 use super::daemon::{Addresses, StartError};
+use super::reload;
+use crate::alert::Core;
+use crate::base::clock::UnixNanos;
 use crate::config::Settings;
 use crate::ingest::{self, IdentityKey, Token};
 use crate::journal;
 use crate::model::series::{History, Tier};
-use crate::store::data_dir::DataDir;
+use crate::store::data_dir::{DataDir, DataDirError};
+use crate::store::dedupe_files;
 use crate::store::history::{Config as HistoryConfig, SetAside, SledHistory};
 use crate::telemetry::Telemetry;
+use crate::wire::state::CheckpointState;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -60,6 +67,30 @@ pub fn history(
     Ok(OpenedHistory { history: Arc::new(history), set_aside: report.set_aside, keep })
 }
 
+/// Puts back the hashes of items that were folded before the checkpoint. What is missing shortens the
+/// horizon within which duplicates are recognised, with a message; it does not keep from starting.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn restore_hashes(
+    core: &mut Core,
+    hashes: &Path,
+    checkpoint: Option<&CheckpointState>,
+    now: UnixNanos,
+) -> Result<(), DataDirError> {
+    let epoch = checkpoint.map_or(0, |state| state.epoch);
+    let state = checkpoint.and_then(|state| state.dedupe.clone()).unwrap_or_default();
+    let dedupe = &mut core.folder.dedupe;
+    let mut readable = true;
+    let whole =
+        dedupe_files::recover(hashes, epoch, |piece| readable &= dedupe.restore(piece, &state))?;
+    let known = checkpoint.is_none_or(|checkpoint| checkpoint.dedupe.is_some());
+    if !dedupe.restored(&state, now, whole && readable && known) {
+        tracing::warn!(folder = %hashes.display(), "hashes of items are missing; duplicates of what came before may count twice");
+    }
+    Ok(())
+}
+
 /// How the journal is kept.
 #[must_use]
 pub fn journal_config(settings: &Settings, data: &DataDir) -> journal::Config {
@@ -83,16 +114,13 @@ pub fn ingest_config(
     data: &DataDir,
 ) -> Result<ingest::Config, StartError> {
     let tokens = settings.daemon.otlp_tokens.iter();
-    let phones = &settings.phones;
-    let mut kept = phones.keep_attributes.clone();
-    kept.push(phones.region_attribute.clone());
     Ok(ingest::Config {
         grpc_listen: addresses.otlp_grpc,
         http_listen: addresses.otlp_http,
         tokens: tokens
             .map(|(name, secret)| Token { name: name.clone(), secret: secret.clone() })
             .collect(),
-        extra_attributes: kept,
+        extra_attributes: reload::kept_attributes(settings),
         ..ingest::Config::new(IdentityKey::new(data.identity_key()?))
     })
 }

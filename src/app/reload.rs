@@ -8,7 +8,7 @@ use crate::alert::Policy;
 use crate::api::Failed;
 use crate::api::page::view::{ChangeKind, ChangeView, ConfigProblem};
 use crate::base::error::Chain;
-use crate::config::{Daemon, Loaded, Phones, Settings};
+use crate::config::{Daemon, Loaded, Settings};
 use crate::export::Operation;
 use crate::probe::longest_interval;
 use crate::wire::record::{ConfigurationRecord, Envelope, Kind};
@@ -56,7 +56,17 @@ pub fn phones(settings: &Settings) -> PhoneSettings {
         routes: settings.phones.routes.clone(),
         labels: settings.phones.labels.clone(),
         max_series_per_app: settings.phones.max_series_per_app,
+        max_apps: settings.phones.max_apps,
     }
+}
+
+/// What redaction keeps beyond its own list: the attributes named for it, and the region.
+#[must_use]
+pub fn kept_attributes(settings: &Settings) -> Vec<String> {
+    let phones = &settings.phones;
+    let mut kept = phones.keep_attributes.clone();
+    kept.push(phones.region_attribute.clone());
+    kept
 }
 
 /// Reads the configuration anew. A wrong one changes nothing and is shown.
@@ -84,9 +94,9 @@ pub async fn reload(running: &Running) -> Result<(), Failed> {
         engine.own_spans.record(Operation::Reload, now, took, Some("refused"), &[]);
         return Err(Failed::Invalid(words));
     };
+    let revision = settings.revision;
     let news = apply(running, settings).await;
-    telemetry.config_last_reload_successful.set(1);
-    telemetry.config_last_reload_success_timestamp_seconds.set(now.as_seconds());
+    telemetry.configured(revision, now.as_seconds());
     running.accept(news.map(|text| ChangeView {
         at: now,
         kind: ChangeKind::Reload,
@@ -150,7 +160,6 @@ fn waits_for_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
     let (old, new) = (&before.daemon, &after.daemon);
     let listeners = |daemon: &Daemon| (daemon.listen, daemon.otlp_grpc, daemon.otlp_http);
     let tokens = |daemon: &Daemon| (daemon.api_tokens.clone(), daemon.otlp_tokens.clone());
-    let kept = |phones: &Phones| (phones.keep_attributes.clone(), phones.region_attribute.clone());
     [
         ("listeners", listeners(old) != listeners(new)),
         ("tokens", tokens(old) != tokens(new)),
@@ -159,9 +168,36 @@ fn waits_for_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
         ("history", old.history != new.history),
         ("export", old.export != new.export),
         ("log", (old.log_format, &old.log_level) != (new.log_format, &new.log_level)),
-        ("attributes that phones keep", kept(&before.phones) != kept(&after.phones)),
+        ("attributes that phones keep", kept_attributes(before) != kept_attributes(after)),
     ]
     .into_iter()
     .filter_map(|(name, differs)| differs.then_some(name))
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::ingest::redact;
+
+    /// Guarantees that the attribute configured as the region is kept by redaction and read by the fold,
+    /// and that the caps reach the fold.
+    #[test]
+    fn the_phones_settings_are_in_force() {
+        let files = [(
+            "radiosonde.yaml",
+            "phones: { region: cloud.zone, keep_attributes: [tenant.tier], max_apps: 7 }\n",
+        )];
+        let loaded = config::load_embedded(&files, &|key| redact::is_kept(key, &[]));
+        let settings = loaded.settings.expect("valid");
+        let kept = kept_attributes(&settings);
+        for (key, expected) in [("cloud.zone", true), ("tenant.tier", true), ("user.name", false)] {
+            assert_eq!(redact::is_kept(key, &kept), expected, "{key}");
+        }
+        assert!(!redact::is_kept("cloud.zone", &[]));
+        let rules = rules(&settings);
+        assert_eq!(rules.phones.source_of("region"), "cloud.zone");
+        assert_eq!(rules.phones.max_apps, 7);
+    }
 }

@@ -1,5 +1,5 @@
-//! After a start: history that was set aside is made anew, then the journal's records from the checkpoint's positions, applied as they were.
-//! Replay applies decisions and never makes any.
+//! After a start: history that was set aside is made anew, then the journal's records from the
+//! checkpoint's positions are applied as they were. Replay applies decisions and never makes any.
 
 use super::engine::Engine;
 use super::rebuild::{Gap, Rebuild};

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 
 /// Editors write a file in several steps, and a checkout many files: a reload waits until nothing
@@ -43,9 +44,7 @@ pub async fn reload_on_change(running: Arc<Running>, shutdown: Shutdown) {
 }
 
 /// Reloads at every SIGHUP, until shutdown begins.
-pub async fn reload_on_hangup(running: Arc<Running>, shutdown: Shutdown) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+pub async fn reload_on_hangup(running: Arc<Running>, mut hangup: Signal, shutdown: Shutdown) {
     loop {
         tokio::select! {
             () = shutdown.begun() => return,

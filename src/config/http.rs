@@ -19,6 +19,7 @@ use super::template::Secrets;
 use super::tree::{Entry, Node, Place, Value};
 use crate::base::secret::Secret;
 use crate::probe::spec::{HeaderText, HttpStep, HttpVersion, TlsOptions};
+use crate::probe::writes::is_reading;
 use http::{HeaderName, HeaderValue};
 use std::sync::Arc;
 
@@ -26,8 +27,6 @@ use std::sync::Arc;
 pub(super) const MAX_HEADERS: usize = 100;
 /// Methods that have a key of their own.
 const METHODS: [&str; 6] = ["get", "head", "post", "put", "patch", "delete"];
-/// Methods that change nothing at the target.
-const READING: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 /// Headers that the probe sets itself.
 const OWN_HEADERS: [&str; 11] = [
     "baggage",
@@ -239,7 +238,7 @@ impl Steps<'_> {
 
 /// The method, when it is one that only reads.
 fn reading(method: Option<&str>) -> Option<&str> {
-    method.filter(|method| READING.contains(method))
+    method.filter(|method| is_reading(method))
 }
 
 impl Context<'_> {

@@ -40,7 +40,6 @@ pub use problem::Problem;
 pub use settings::{
     Daemon, HistoryLimits, JournalLimits, NamedSecret, OtlpExport, OtlpProtocol, Phones, Settings,
 };
-pub use writes::WriteTarget;
 
 use crate::model::objective::{Indicator, Slo, Source};
 use fields::Context;

@@ -17,8 +17,8 @@ use super::names::nearest;
 use super::scalar::{YEAR, quoted, written};
 use super::steps::Steps;
 use super::tree::{Node, Place};
-use super::writes::WriteTarget;
 use crate::probe::spec::{Cadence, ProbeSpec};
+use crate::probe::writes::WriteTarget;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -56,6 +56,7 @@ impl Probes {
     /// Reads all probes of all files.
     pub(super) fn read(cx: &Context<'_>, nodes: &[Rc<Node>], writes: &[WriteTarget]) -> Self {
         let mut probes = Self::default();
+        let allowed: Arc<[WriteTarget]> = writes.into();
         for node in nodes {
             let before = cx.problems.count();
             let read = cx.fields(node, "a probe", |fields| {
@@ -83,6 +84,7 @@ impl Probes {
                     labels: labels.unwrap_or_default(),
                     steps: done,
                     cleanup: cleanup.unwrap_or_default(),
+                    writes: Arc::clone(&allowed),
                 })
             });
             let spec = read.flatten().filter(|_| cx.problems.count() == before);

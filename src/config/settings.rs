@@ -1,10 +1,10 @@
 //! The high form: everything resolved, checked, and typed as its users want it.
 
-use super::writes::WriteTarget;
 use crate::base::secret::Secret;
 use crate::model::objective::Slo;
 use crate::model::routing::{Heartbeat, Receiver, Route};
 use crate::probe::spec::ProbeSpec;
+use crate::probe::writes::WriteTarget;
 use crate::telemetry::logs::LogFormat;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

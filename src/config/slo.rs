@@ -141,7 +141,9 @@ fn indicator(selectors: Selectors<'_>, fields: &mut Fields<'_>) -> Option<Indica
                 cx.problems.wrong_hint(fields.at("phase"), message, "remove it");
             }
             let Selector { source, filter } = selector?;
-            let phase = phase.unwrap_or_default();
+            // The value of a probe that waits for a message is the time to its arrival. The phase is
+            // what of that no other phase covers, and nobody's objective.
+            let phase = phase.unwrap_or_default().filter(|phase| *phase != Phase::Message);
             Some(Indicator::Latency { source, filter, under_ns: nanos(under?), phase })
         })?,
         ("availability", node) => cx.fields(node, "availability", |fields| {

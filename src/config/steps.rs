@@ -17,8 +17,8 @@ use super::names::{is_variable, suggestion};
 use super::scalar::quoted;
 use super::template::{Scope, Secrets};
 use super::tree::{Node, Place, Value};
-use super::writes::WriteTarget;
 use crate::probe::spec::{Action, Step};
+use crate::probe::writes::WriteTarget;
 use std::time::Duration;
 use url::Url;
 

@@ -25,8 +25,8 @@ pub struct ProbeRun {
     pub lateness_ns: u64,
     /// From the actual start to the end.
     pub duration_ns: u64,
-    /// The measured value: for a message step the time from send to match, otherwise the whole
-    /// run. Absent when there is none (the run failed before).
+    /// The measured value: for a message step the time from send to match (that of the last such
+    /// step), otherwise the whole run. Absent when there is none (the run failed before).
     pub latency_ns: Option<u64>,
     /// How far the value may be too large through our own doing: start lateness does not count,
     /// stalls of the probe runtime and run-queue delay do.
@@ -112,7 +112,8 @@ pub struct StepResult {
     pub phases: Vec<PhaseTiming>,
     /// Checks that were made.
     pub checks: Vec<CheckResult>,
-    /// For message steps, from send to match.
+    /// For message steps, from the send to the arrival of the match. The send is a message, or the
+    /// request that opened the stream.
     pub message_latency_ns: Option<u64>,
     /// HTTP status, when there was an answer.
     pub status: Option<u16>,
@@ -141,7 +142,9 @@ pub enum Phase {
     Receive,
     /// SSE: from the response headers to the first event.
     FirstEvent,
-    /// From the message sent (or the stream open) to the matching message.
+    /// Waiting for the matching message, from the message sent or the step's beginning. Absent
+    /// when the message had come during an earlier phase; how long it took is the step's
+    /// [`StepResult::message_latency_ns`] in any case.
     Message,
     /// Closing handshake.
     Close,

@@ -6,6 +6,7 @@
 //! Under TLS a read counts as an answer only once it yielded plaintext: session tickets do not.
 
 use crate::base::clock::{Clock, MonoNanos};
+use std::fmt::Debug;
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,24 +27,36 @@ pub(super) struct Stamps {
     answer: AtomicU64,
 }
 
+/// A byte stream that notes what passes through it.
+#[derive(Debug)]
+pub(super) struct Stamped<S> {
+    stream: S,
+    stamps: Arc<Stamps>,
+    layer: Layer,
+}
+
 /// A TCP socket whose reads and writes are stamped.
-#[derive(Debug)]
-pub(super) struct StampedTcp {
-    tcp: TcpStream,
-    stamps: Arc<Stamps>,
+pub(super) type StampedTcp = Stamped<TcpStream>;
+
+/// A TCP or TLS connection: the stamped socket inside, and around it what sees plaintext alone.
+pub(super) type Connection = Stamped<Box<dyn Transport>>;
+
+/// Where a stream stands: what it sees decides what it may note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layer {
+    /// At the system call: the time of every read and write.
+    Socket,
+    /// Above TLS: whether there was an answer.
+    Plaintext,
 }
 
-/// A TCP or TLS connection.
-#[derive(Debug)]
-pub(super) struct Connection {
-    transport: Transport,
-    stamps: Arc<Stamps>,
-}
+/// What carries the plaintext of a connection.
+pub(super) trait Transport: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {
+    /// The stamps of the socket below.
+    fn stamps(&self) -> Arc<Stamps>;
 
-#[derive(Debug)]
-enum Transport {
-    Plain(StampedTcp),
-    Tls(Box<TlsStream<StampedTcp>>),
+    /// Whether both ends agreed on HTTP/2 in the TLS handshake.
+    fn agreed_on_http2(&self) -> bool;
 }
 
 // === impl Stamps ===
@@ -89,17 +102,20 @@ impl Stamps {
         set(&self.first_write)
     }
 
-    fn has_read(&self) {
-        self.read.store(self.clock.monotonic().0, Ordering::Relaxed);
-    }
-
-    fn has_answered(&self) {
-        if self.answer.load(Ordering::Relaxed) == 0 {
-            self.answer.store(self.read.load(Ordering::Relaxed), Ordering::Relaxed);
+    fn has_read(&self, layer: Layer) {
+        match layer {
+            Layer::Socket => self.read.store(self.clock.monotonic().0, Ordering::Relaxed),
+            Layer::Plaintext if self.answer.load(Ordering::Relaxed) == 0 => {
+                self.answer.store(self.read.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+            Layer::Plaintext => {}
         }
     }
 
-    fn has_written(&self) {
+    fn has_written(&self, layer: Layer) {
+        if layer == Layer::Plaintext {
+            return;
+        }
         let now = self.clock.monotonic().0;
         if self.first_write.load(Ordering::Relaxed) == 0 {
             self.first_write.store(now, Ordering::Relaxed);
@@ -115,81 +131,42 @@ fn set(stamp: &AtomicU64) -> Option<MonoNanos> {
     (at != 0).then_some(MonoNanos(at))
 }
 
-// === impl StampedTcp ===
+// === impl Transport ===
+
+impl Transport for StampedTcp {
+    fn stamps(&self) -> Arc<Stamps> {
+        Arc::clone(&self.stamps)
+    }
+
+    fn agreed_on_http2(&self) -> bool {
+        false
+    }
+}
+
+impl Transport for TlsStream<StampedTcp> {
+    fn stamps(&self) -> Arc<Stamps> {
+        self.get_ref().0.stamps()
+    }
+
+    fn agreed_on_http2(&self) -> bool {
+        self.get_ref().1.alpn_protocol() == Some(b"h2")
+    }
+}
+
+// === impl Stamped ===
 
 impl StampedTcp {
     /// Takes over a socket that has just connected.
     pub(super) fn new(tcp: TcpStream, clock: Clock) -> Self {
-        Self { tcp, stamps: Arc::new(Stamps::new(clock)) }
-    }
-
-    fn wrote(&self, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.stamps.has_written();
-        }
-        written
+        Self { stream: tcp, stamps: Arc::new(Stamps::new(clock)), layer: Layer::Socket }
     }
 }
-
-impl AsyncRead for StampedTcp {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            self.stamps.has_read();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for StampedTcp {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write(cx, buf);
-        self.wrote(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
-        self.wrote(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
-    }
-}
-
-// === impl Connection ===
 
 impl Connection {
-    /// A connection in the clear.
-    pub(super) fn plain(tcp: StampedTcp) -> Self {
-        Self { stamps: Arc::clone(&tcp.stamps), transport: Transport::Plain(tcp) }
-    }
-
-    /// A connection under TLS, after its handshake.
-    pub(super) fn tls(tls: TlsStream<StampedTcp>) -> Self {
-        let stamps = Arc::clone(&tls.get_ref().0.stamps);
-        Self { stamps, transport: Transport::Tls(Box::new(tls)) }
+    /// A connection over a socket in the clear, or over TLS after its handshake.
+    pub(super) fn over(transport: impl Transport + 'static) -> Self {
+        let stamps = transport.stamps();
+        Self { stream: Box::new(transport), stamps, layer: Layer::Plaintext }
     }
 
     /// The instants of its reads and writes.
@@ -199,42 +176,42 @@ impl Connection {
 
     /// Whether both ends agreed on HTTP/2 in the TLS handshake.
     pub(super) fn agreed_on_http2(&self) -> bool {
-        match &self.transport {
-            Transport::Plain(_) => false,
-            Transport::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
-        }
+        self.stream.agreed_on_http2()
     }
 }
 
-impl AsyncRead for Connection {
+impl<S> Stamped<S> {
+    fn wrote(&self, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.stamps.has_written(self.layer);
+        }
+        written
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Stamped<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
         let before = buf.filled().len();
-        let read = match &mut self.transport {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        };
-        ready!(read)?;
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         if buf.filled().len() > before {
-            self.stamps.has_answered();
+            self.stamps.has_read(self.layer);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Stamped<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<Result<usize>> {
-        match &mut self.transport {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Transport::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
-        }
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(written)
     }
 
     fn poll_write_vectored(
@@ -242,30 +219,19 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        match &mut self.transport {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
-            Transport::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
-        }
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.transport {
-            Transport::Plain(tcp) => tcp.is_write_vectored(),
-            Transport::Tls(tls) => tls.is_write_vectored(),
-        }
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match &mut self.transport {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
-            Transport::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        }
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match &mut self.transport {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Transport::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

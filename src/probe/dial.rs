@@ -10,6 +10,7 @@ use super::spec::TlsOptions;
 use super::target::Target;
 use super::template::Variables;
 use super::tls::Alpn;
+use super::writes::WriteTarget;
 use crate::base::error::Chain;
 use crate::model::probe::{FailureReason, Phase};
 use rustls::pki_types::ServerName;
@@ -32,6 +33,8 @@ pub(super) struct StepContext<'a> {
     pub variables: &'a Variables,
     /// Who sends.
     pub mark: &'a Mark,
+    /// Where the probe may write to, besides loopback.
+    pub writes: &'a [WriteTarget],
 }
 
 /// Dials a target. Addresses are tried in order until one connects, each with an equal share of
@@ -48,7 +51,7 @@ pub(super) async fn dial(
     let addresses = resolve(target, step.deadline, record).await?;
     let tcp = connect(&addresses, step.deadline, record).await?;
     let tcp = StampedTcp::new(tcp, step.context.clock.clone());
-    let Some(config) = secure else { return Ok(Connection::plain(tcp)) };
+    let Some(config) = secure else { return Ok(Connection::over(tcp)) };
     let name = tls.server_name.as_deref().unwrap_or(&target.host);
     let server = ServerName::try_from(name.to_owned()).map_err(|error| {
         failure(FailureReason::Tls, format!("`{name}` cannot be verified: {error}"))
@@ -59,7 +62,7 @@ pub(super) async fn dial(
     let connected = step.deadline.run(&doing, connected).await?;
     let tls = connected.map_err(|error| of_io(&error, FailureReason::Tls, &doing))?;
     record.phase(Phase::Tls, from, record.now());
-    Ok(Connection::tls(tls))
+    Ok(Connection::over(tls))
 }
 
 /// The addresses of a target's host. One that is an address itself needs no resolving, and the

@@ -116,8 +116,13 @@ impl Delivery {
     /// Hands a result on, or counts it as dropped when nobody takes it.
     pub(super) fn deliver(&self, run: ProbeRun) {
         if self.results.try_send(run).is_err() {
-            self.telemetry.probe_results_dropped_total.inc();
+            self.lose(1);
         }
+    }
+
+    /// Counts results that are not handed on.
+    pub(super) fn lose(&self, results: u64) {
+        self.telemetry.probe_results_dropped_total.inc_by(results);
     }
 }
 

@@ -13,19 +13,21 @@ use super::stream::{OpenStream, Received, StreamEnd};
 use super::template::Variables;
 use crate::base::clock::MonoNanos;
 use crate::base::duration::humane;
-use crate::model::probe::{Failure, FailureReason, Phase};
+use crate::model::probe::{Failure, FailureReason};
 use bytes::Bytes;
 use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
 
-/// From when a message counts.
+/// From when a message counts: the value is the time from there to its arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Since {
-    /// The value is the time from here to the match.
-    pub from: MonoNanos,
-    /// Whether what arrived before cannot be it: an answer does not precede its question.
-    pub only_after: bool,
+pub(super) enum Since {
+    /// From this sending. What arrived before cannot be it: an answer does not precede its
+    /// question.
+    Sent(MonoNanos),
+    /// From what the run last sent over the stream before the message arrived; what came at any
+    /// time since the stream was asked for will do.
+    LastSent,
 }
 
 /// An expectation with its variables filled in.
@@ -59,9 +61,12 @@ pub(super) async fn fulfil(
     let name = format!("{wanted} comes{budget}");
     let judged = match seen {
         Seen::Match(message) => {
-            let latency = message.arrived.since(since.from);
-            record.phase(Phase::Message, since.from, message.arrived);
-            record.message_latency(since.from, message.arrived);
+            let from = match since {
+                Since::Sent(at) => at,
+                Since::LastSent => stream.last_sent_before(message.arrived),
+            };
+            let latency = message.arrived.since(from);
+            record.message(from, message.arrived);
             if expect.within.is_some_and(|within| latency > within) {
                 Err((FailureReason::Late, format!("it came after {}", humane(latency))))
             } else {
@@ -89,7 +94,10 @@ async fn wait(
     with: StepContext<'_>,
     began: MonoNanos,
 ) -> Seen {
-    let earliest = if since.only_after { since.from } else { MonoNanos(0) };
+    let earliest = match since {
+        Since::Sent(at) => at,
+        Since::LastSent => MonoNanos(0),
+    };
     let mut from = 0;
     loop {
         let silent_since = stream.inbox.look(|state| state.last).map_or(began, |at| at.max(began));

@@ -10,6 +10,7 @@ use super::http_exchange::{Answer, Ask, ReadBody, alpn, exchange};
 use super::record::StepRecord;
 use super::spec::{HeaderText, HttpStep};
 use super::target::Target;
+use super::writes;
 use crate::model::probe::FailureReason;
 use ::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, LOCATION};
 use ::http::{HeaderName, Method, StatusCode};
@@ -22,10 +23,11 @@ pub(super) async fn run(
     record: &mut StepRecord,
 ) -> Attempt<Bytes> {
     let mut target = Target::parse(&with.variables.fill(&step.url)?, ["http", "https"])?;
-    record.talks("http", target.display());
+    record.talks("http", target.to_string());
     let mut ask = first_ask(step, &target, with)?;
     let mut hops = 0;
     loop {
+        admit_write(&ask, &target, hops, with)?;
         let connection = dial(&target, &step.tls, alpn(step.version), with, record).await?;
         let mut answer =
             exchange(connection, &target, step.version, ask.clone(), with, record).await?;
@@ -49,6 +51,21 @@ fn first_ask(step: &HttpStep, target: &Target, with: StepContext<'_>) -> Attempt
     let headers = with.mark.headers(&step.headers, with.variables, target.authorization())?;
     let body = step.body.as_deref().map(|text| with.variables.fill(text)).transpose()?;
     Ok(Ask { method, headers, body: body.unwrap_or_default().into() })
+}
+
+/// A request that writes goes to targets of the allow-list only, wherever redirects lead.
+fn admit_write(ask: &Ask, target: &Target, hops: u8, with: StepContext<'_>) -> Attempt<()> {
+    if writes::is_reading(ask.method.as_str()) {
+        return Ok(());
+    }
+    writes::admit(target, with.writes).map_err(|mut failure| {
+        if hops > 0 {
+            // Where to go was the server's word, not ours.
+            failure.reason = FailureReason::Protocol;
+            failure.message = format!("the redirect is unusable: {}", failure.message);
+        }
+        failure
+    })
 }
 
 fn redirect(answer: &Answer) -> Option<String> {

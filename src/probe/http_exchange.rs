@@ -45,6 +45,8 @@ pub(super) struct Answer {
     pub body: Incoming,
     /// The connection's stamps.
     pub stamps: Arc<Stamps>,
+    /// When the request was sent: just before its write.
+    pub asked: MonoNanos,
     /// When the answer began.
     pub began: MonoNanos,
     /// Keeps the connection open.
@@ -106,7 +108,7 @@ pub(super) async fn exchange(
     if let Some(sent) = sent {
         record.phase(Phase::Send, from, sent);
     }
-    let place = target.display();
+    let place = target.to_string();
     let (head, body) = answered
         .map_err(|_| step.deadline.failure(format_args!("waiting for the answer of {place}")))?
         .map_err(|error| of_hyper(&error, &format!("waiting for the answer of {place}")))?
@@ -116,7 +118,8 @@ pub(super) async fn exchange(
     let began = first.unwrap_or_else(|| stamps.last_read());
     record.phase(Phase::Wait, sent.unwrap_or(from), began);
     record.status(head.status.as_u16());
-    Ok(Answer { head, body, stamps, began, hold: Hold { _sender: sender, _driver: driver } })
+    let hold = Hold { _sender: sender, _driver: driver };
+    Ok(Answer { head, body, stamps, asked: from, began, hold })
 }
 
 fn choose(connection: &Connection, target: &Target, version: HttpVersion) -> Attempt<bool> {

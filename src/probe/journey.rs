@@ -118,8 +118,8 @@ impl<'a> Journey<'a> {
         mark: &Mark,
         record: &mut StepRecord,
     ) -> Attempt<Option<Bytes>> {
-        let Self { context, variables, streams, sent, .. } = self;
-        let with = StepContext { context, deadline, variables, mark };
+        let Self { spec, context, variables, streams, sent, .. } = self;
+        let with = StepContext { context, deadline, variables, mark, writes: &spec.writes };
         match &step.action {
             Action::Http(http) => http::run(http, with, record).await.map(Some),
             Action::WebSocket(websocket) => {
@@ -132,15 +132,13 @@ impl<'a> Journey<'a> {
             }
             Action::Expect { on, expect } => {
                 let stream = find(streams, on)?;
-                record.talks("expect", stream.target.clone());
-                // Without a sending to count from, whatever came since the stream was open will do.
-                let own = Since { from: record.started(), only_after: false };
-                let since = since(expect, sent)?.unwrap_or(own);
+                record.talks("expect", stream.target.to_string());
+                let since = since(expect, sent)?.unwrap_or(Since::LastSent);
                 fulfil(expect, stream, since, with, record).await.map(Some)
             }
             Action::Send { on, send } => {
                 let stream = find(streams, on)?;
-                record.talks(stream.protocol, stream.target.clone());
+                record.talks(stream.protocol, stream.target.to_string());
                 websocket::send(variables.fill(send)?, stream, with, record).await?;
                 Ok(None)
             }
@@ -227,7 +225,7 @@ fn since(expect: &Expect, sent: &[(String, MonoNanos)]) -> Attempt<Option<Since>
     let (_, from) = found.ok_or_else(|| {
         failure(FailureReason::Local, format!("the step `{step}` has not sent anything"))
     })?;
-    Ok(Some(Since { from: *from, only_after: true }))
+    Ok(Some(Since::Sent(*from)))
 }
 
 /// What a step does over the WebSocket that it opened.
@@ -241,12 +239,12 @@ async fn talk(
     if step.ping {
         websocket::ping(step.expect.is_none(), stream, with, record).await?;
     }
-    let mut own = Since { from: stream.opened, only_after: true };
+    let mut own = stream.asked;
     if let Some(text) = &step.send {
-        own.from = websocket::send(with.variables.fill(text)?, stream, with, record).await?;
+        own = websocket::send(with.variables.fill(text)?, stream, with, record).await?;
     }
     let Some(expect) = &step.expect else { return Ok(None) };
-    let since = since(expect, sent)?.unwrap_or(own);
+    let since = since(expect, sent)?.unwrap_or(Since::Sent(own));
     fulfil(expect, stream, since, with, record).await.map(Some)
 }
 
@@ -262,7 +260,6 @@ async fn listen(
         sse::first_event(step, stream, with, record).await?;
     }
     let Some(expect) = &step.expect else { return Ok(None) };
-    let own = Since { from: stream.opened, only_after: true };
-    let since = since(expect, sent)?.unwrap_or(own);
+    let since = since(expect, sent)?.unwrap_or(Since::Sent(stream.asked));
     fulfil(expect, stream, since, with, record).await.map(Some)
 }

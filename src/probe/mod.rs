@@ -9,7 +9,9 @@
 //! - phases follow one another, never overlap, and are absent when they were not completed;
 //! - one deadline holds for the whole run and is checked at every wait (`deadline`);
 //! - messages of open streams are stamped on arrival, whatever step is running (`stream`), and the
-//!   value of a message step is the time from the send to the read that completed the match;
+//!   value of a message step is the time from the send to the read that completed the match, also
+//!   where that read was over before the step looked;
+//! - nothing is written to a target that the allow-list does not name (`writes`);
 //! - a run knows how far its own runtime may have spoilt the value (`stall`).
 //!
 //! To add a protocol: one file here with an `open` or `run`, one arm in `journey`, one in `spec`.
@@ -42,6 +44,7 @@ mod template;
 mod tests;
 mod tls;
 mod websocket;
+pub mod writes;
 
 #[cfg(test)]
 pub(crate) use plan::{ClockState, Plan, Release};

@@ -38,11 +38,6 @@ impl StepRecord {
         Self { clock: clock.clone(), run_started, started, cursor: started, sent: None, result }
     }
 
-    /// When the step began.
-    pub(super) fn started(&self) -> MonoNanos {
-        self.started
-    }
-
     /// The time.
     pub(super) fn now(&self) -> MonoNanos {
         self.clock.monotonic()
@@ -79,8 +74,13 @@ impl StepRecord {
         self.result.status = Some(status);
     }
 
-    /// The value of a message step.
-    pub(super) fn message_latency(&mut self, since: MonoNanos, arrived: MonoNanos) {
+    /// The message that was waited for, and the sending from which it counts. One that arrived
+    /// during an earlier phase or step was not waited for here, so it has no phase of its own; the
+    /// value does not depend on that.
+    pub(super) fn message(&mut self, since: MonoNanos, arrived: MonoNanos) {
+        if arrived > self.cursor {
+            self.phase(Phase::Message, since, arrived);
+        }
         self.result.message_latency_ns = Some(nanos(arrived.since(since)));
     }
 

@@ -11,6 +11,7 @@ use super::spec::ProbeSpec;
 use crate::base::clock::{Clock, JumpDetector, MonoNanos, UnixNanos};
 use crate::model::probe::{FailureReason, Outcome, ProbeRun};
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use prometheus::IntCounter;
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -72,6 +73,7 @@ struct Shared {
     starts: mpsc::Sender<Start>,
     stop: watch::Sender<Option<Duration>>,
     delivery: Delivery,
+    clock_jumps: IntCounter,
 }
 
 #[derive(Debug, Default)]
@@ -95,14 +97,25 @@ impl Scheduler {
     ) -> Result<Self, SchedulerError> {
         let mut plan = Plan::default();
         let clock = context.clock.clone();
+        // Slots are planned from here on, so jumps count from here on.
+        let mut jumps = JumpDetector::new(JUMP_TOLERANCE);
+        let _ = jumps.observe(clock.wall(), clock.monotonic());
         plan.replace(probes, clock.wall()).map_err(SchedulerError::cadence)?;
         let (starts, incoming) = mpsc::channel(MAX_STARTS);
         let (stop, stopping) = watch::channel(None);
         let delivery = Delivery::new(results, context.telemetry.clone());
         let state = Mutex::new(State { plan, stopping: false });
         let changed = Condvar::new();
-        let shared =
-            Arc::new(Shared { clock, state, changed, starts, stop, delivery: delivery.clone() });
+        let clock_jumps = context.telemetry.clock_jumps_total.clone();
+        let shared = Arc::new(Shared {
+            clock,
+            state,
+            changed,
+            starts,
+            stop,
+            delivery: delivery.clone(),
+            clock_jumps,
+        });
         let mut scheduler = Self { shared: Arc::clone(&shared), threads: Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -113,7 +126,7 @@ impl Scheduler {
         scheduler.spawn("probe-io", move || {
             execute(runtime, &context, delivery, incoming, stopping);
         })?;
-        scheduler.spawn("probe-clock", move || shared.keep_time())?;
+        scheduler.spawn("probe-clock", move || shared.keep_time(jumps))?;
         Ok(scheduler)
     }
 
@@ -196,14 +209,14 @@ impl SchedulerError {
 // === impl Shared: the timer thread ===
 
 impl Shared {
-    fn keep_time(&self) {
-        let mut jumps = JumpDetector::new(JUMP_TOLERANCE);
+    fn keep_time(&self, mut jumps: JumpDetector) {
         let mut state = self.state.lock();
         while !state.stopping {
             let (wall, mono) = (self.clock.wall(), self.clock.monotonic());
             let jump = jumps.observe(wall, mono);
             let clock = if jump.is_some() { ClockState::Jumped } else { ClockState::Steady };
             if let Some(jump) = jump {
+                self.clock_jumps.inc();
                 tracing::warn!(nanos = jump.nanos, "the clock jumped or the machine slept");
             }
             let releases = state.plan.take_due(wall, clock);
@@ -238,6 +251,7 @@ impl Shared {
                 let probe = planned.spec.name.as_str();
                 let (missed, unreported) = (slots.first.len(), slots.more);
                 tracing::warn!(probe, missed, unreported, "slots passed while nothing could run");
+                self.delivery.lose(unreported);
                 for slot in slots.first {
                     let message = "this slot passed while nothing could run";
                     self.missed(&planned.spec, slot, FailureReason::Missed, message);

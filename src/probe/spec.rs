@@ -3,6 +3,7 @@
 //! Texts may hold templates, `${run.id}` and captured `${step.name}` values, filled in at each run
 //! (`template`). Everything else is resolved: durations, regular expressions, JSON.
 
+use super::writes::WriteTarget;
 use crate::base::secret::Secret;
 use crate::model::labels::Labels;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct ProbeSpec {
     pub steps: Vec<Step>,
     /// Steps that run at the end, whatever happened, within their own `CLEANUP_TIMEOUT`.
     pub cleanup: Vec<Step>,
+    /// Where it may write to, besides loopback; asked before each write.
+    pub writes: Arc<[WriteTarget]>,
 }
 
 /// When a probe runs.
@@ -225,7 +228,9 @@ pub struct Expect {
     pub event: Option<String>,
     /// The budget. Later is a failure, told apart from never.
     pub within: Option<Duration>,
-    /// The step from whose sending the budget and the value count; its own step's unless given.
+    /// The step from whose sending the budget and the value count. Unless given, they count from
+    /// what its own step sends; where that sends nothing, from what the run last sent over the
+    /// stream before the message arrived. A stream's first sending is the request that opens it.
     pub since: Option<String>,
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn open(
     record: &mut StepRecord,
 ) -> Attempt<OpenStream> {
     let target = Target::parse(&with.variables.fill(&step.url)?, ["http", "https"])?;
-    record.talks("sse", target.display());
+    record.talks("sse", target.to_string());
     let mut headers = with.mark.headers(&step.headers, with.variables, target.authorization())?;
     headers.entry(ACCEPT).or_insert(HeaderValue::from_static(MEDIA_TYPE));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -63,17 +63,18 @@ pub(super) async fn open(
     let connection = dial(&target, &step.tls, Alpn::Either, with, record).await?;
     let answer = exchange(connection, &target, HttpVersion::Auto, ask, with, record).await?;
     judge(&answer, record)?;
-    let opened = answer.began;
-    record.sent = Some(opened);
+    let (asked, opened) = (answer.asked, answer.began);
     let stamps = Arc::clone(&answer.stamps);
     let (body, hold) = answer.into_stream();
     let (inbox, writer) = Inbox::new(&with.context.clock);
     let reader = AbortOnDropHandle::new(tokio::spawn(read(body, hold, writer, stamps)));
     Ok(OpenStream {
         step: name.to_owned(),
-        target: target.display(),
+        target,
         protocol: "sse",
+        asked,
         opened,
+        sent: Vec::new(),
         inbox,
         max_gap: step.max_gap,
         close_code: None,

@@ -6,6 +6,7 @@
 //! steps after it; the one that matches is taken out.
 
 use super::deadline::{Deadline, Expired};
+use super::target::Target;
 use super::websocket::Sink;
 use crate::base::clock::{Clock, MonoNanos};
 use crate::model::probe::FailureReason;
@@ -87,12 +88,16 @@ pub(super) struct InboxWriter {
 pub(super) struct OpenStream {
     /// The step that opened it.
     pub step: String,
-    /// For reports.
-    pub target: String,
+    /// Where it leads.
+    pub target: Target,
     /// `websocket` or `sse`.
     pub protocol: &'static str,
+    /// When the request that opened it was sent.
+    pub asked: MonoNanos,
     /// When it was open.
     pub opened: MonoNanos,
+    /// When messages were sent over it, in order.
+    pub sent: Vec<MonoNanos>,
     /// What came over it.
     pub inbox: Arc<Inbox>,
     /// While something is waited for, no gap between messages may be longer.
@@ -171,6 +176,16 @@ impl State {
             self.bytes -= oldest.body.len();
             self.dropped += 1;
         }
+    }
+}
+
+// === impl OpenStream ===
+
+impl OpenStream {
+    /// When the run last sent anything over the stream before that instant. Nothing arrives before
+    /// the request that opened it, so this is never later.
+    pub(super) fn last_sent_before(&self, arrived: MonoNanos) -> MonoNanos {
+        self.sent.iter().rev().copied().find(|at| *at <= arrived).unwrap_or(self.asked)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::failure::{Attempt, failure};
 use crate::model::probe::{Failure, FailureReason};
 use base64::Engine as _;
+use std::fmt;
 use std::net::IpAddr;
 use url::{Host, Url};
 
@@ -80,9 +81,9 @@ impl Target {
         format!("{}://{}{}", self.url.scheme(), self.authority(), self.path_and_query())
     }
 
-    /// For reports: without credentials and query, which may hold secrets.
-    pub(super) fn display(&self) -> String {
-        format!("{}://{}{}", self.url.scheme(), self.authority(), self.url.path())
+    /// The URL as it was given, credentials included.
+    pub(super) fn url(&self) -> &Url {
+        &self.url
     }
 
     /// Whether both stand for the same server, so that credentials for one may go to the other.
@@ -98,6 +99,13 @@ impl Target {
         }
         let pair = format!("{}:{}", unescape(user), unescape(self.url.password().unwrap_or("")));
         Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
+    }
+}
+
+/// For reports: without credentials and query, which may hold secrets.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.url.scheme(), self.authority(), self.url.path())
     }
 }
 
@@ -137,7 +145,7 @@ mod tests {
         let target =
             Target::parse("https://me:p%40s%3Ds@[::1]:8443/a?token=1#x", ["http", "https"])
                 .expect("usable");
-        assert_eq!(target.display(), "https://[::1]:8443/a");
+        assert_eq!(target.to_string(), "https://[::1]:8443/a");
         assert_eq!(target.host, "::1");
         assert_eq!(target.request_url(), "https://[::1]:8443/a?token=1");
         assert_eq!(target.authorization().as_deref(), Some("Basic bWU6cEBzPXM="));

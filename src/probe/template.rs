@@ -280,6 +280,7 @@ mod tests {
             overlap: false,
             labels: crate::model::labels::Labels::default(),
             cleanup: Vec::new(),
+            writes: [].into(),
             steps: vec![
                 send("1", "${token} ${run.id}", &[]),
                 send("login", "", &["token"]),

@@ -12,6 +12,7 @@ use super::spec::WebSocketStep;
 use super::stream::{Inbox, InboxWriter, MAX_MESSAGE_BYTES, OpenStream, Received};
 use super::target::Target;
 use super::tls::Alpn;
+use super::writes;
 use crate::base::clock::MonoNanos;
 use crate::base::error::Chain;
 use crate::model::probe::{Failure, FailureReason, Phase};
@@ -48,29 +49,31 @@ pub(super) async fn open(
     record: &mut StepRecord,
 ) -> Attempt<OpenStream> {
     let target = Target::parse(&with.variables.fill(&step.url)?, ["ws", "wss"])?;
-    record.talks("websocket", target.display());
+    record.talks("websocket", target.to_string());
     let request = request(step, &target, with)?;
     let connection = dial(&target, &step.tls, Alpn::Http1, with, record).await?;
     let stamps = connection.stamps();
-    let from = stamps.begin_exchange();
-    let doing = format!("the upgrade of {}", target.display());
+    let asked = stamps.begin_exchange();
+    record.sent = Some(asked);
+    let doing = format!("the upgrade of {target}");
     let upgrade = client_async_with_config(request, connection, Some(limits()));
     let (stream, response) = match with.deadline.run(&doing, upgrade).await? {
         Ok(upgraded) => upgraded,
         Err(error) => return Err(refused(&error, &doing, record)),
     };
     let opened = stamps.last_read();
-    record.phase(Phase::Upgrade, from, opened);
+    record.phase(Phase::Upgrade, asked, opened);
     record.status(response.status().as_u16());
-    record.sent = Some(opened);
     let (sink, source) = stream.split();
     let (inbox, writer) = Inbox::new(&with.context.clock);
     let reader = AbortOnDropHandle::new(tokio::spawn(read(source, writer, stamps)));
     Ok(OpenStream {
         step: name.to_owned(),
-        target: target.display(),
+        target,
         protocol: "websocket",
+        asked,
         opened,
+        sent: Vec::new(),
         inbox,
         max_gap: None,
         close_code: step.close_code,
@@ -79,16 +82,18 @@ pub(super) async fn open(
     })
 }
 
-/// Sends a text message; the step's sending is from just before the write.
+/// Sends a text message, if it may go there; the step's sending is from just before the write.
 pub(super) async fn send(
     text: String,
     stream: &mut OpenStream,
     with: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<MonoNanos> {
+    writes::admit(&stream.target, with.writes)?;
     let from = record.now();
     write(Message::text(text), stream, with).await?;
     record.sent = Some(from);
+    stream.sent.push(from);
     record.phase(Phase::Send, from, record.now());
     Ok(from)
 }
@@ -110,10 +115,10 @@ pub(super) async fn ping(
     });
     let waiting = || with.deadline.failure(format_args!("waiting for a pong of {}", stream.target));
     let arrived = answered.await.unwrap_or_else(|_| Err(waiting()))?;
-    let phase = if is_value { Phase::Message } else { Phase::Wait };
-    record.phase(phase, from, arrived);
     if is_value {
-        record.message_latency(from, arrived);
+        record.message(from, arrived);
+    } else {
+        record.phase(Phase::Wait, from, arrived);
     }
     Ok(())
 }

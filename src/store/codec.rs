@@ -7,7 +7,7 @@ use super::head::{BLOCK_SLOTS, LiveSeries};
 use super::late::LateKey;
 use super::ledger::ItemOutcome;
 use crate::base::clock::UnixNanos;
-use crate::model::evidence::{Combination, SpanEvidence};
+use crate::model::evidence::SpanEvidence;
 use crate::model::histogram::{ExpHistogram, ExplicitHistogram};
 use crate::model::labels::Labels;
 use crate::model::objective::IndicatorId;
@@ -16,11 +16,11 @@ use crate::model::slot::{GoodTotal, Slot};
 use crate::wire::record::Pair;
 use crate::wire::state::{
     CheckpointState, ChunkMessage, CombinationMessage, ExplicitMessage, HistogramMessage,
-    IndicatorMessage, LateMessage, LedgerMessage, PhoneMessage, ReleaseMessage, SeriesMessage,
-    SlotMessage, SpanMessage, ValueMessage,
+    HourMessage, IndicatorMessage, LateMessage, LedgerMessage, PhoneMessage, ReleaseMessage,
+    SeriesMessage, SlotMessage, SpanMessage, ValueMessage,
 };
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Writes series, counts, ledger, late data and phones' evidence into a checkpoint.
 pub fn save(store: &Store, state: &mut CheckpointState) {
@@ -251,16 +251,31 @@ fn phone_message(id: IndicatorId, phone: &PhoneEvidence) -> PhoneMessage {
             attributes: pairs(&span.attributes),
         })
     });
-    let combinations = phone.combinations.iter().map(|(combination, minutes)| CombinationMessage {
-        values: combination.0.iter().map(|value| value.to_string()).collect(),
-        slots: minutes.keys().map(|slot| slot.0).collect(),
-        bad: minutes.values().map(|counts| counts.bad).collect(),
-        total: minutes.values().map(|counts| counts.total).collect(),
+    let mut places = HashMap::new();
+    let mut combinations = Vec::new();
+    for (id, values, minutes) in phone.combinations.iter() {
+        let _ = places.insert(id, combinations.len() as u32);
+        combinations.push(CombinationMessage {
+            values: values.0.iter().map(|value| value.to_string()).collect(),
+            slots: minutes.keys().map(|slot| slot.0).collect(),
+            bad: minutes.values().map(|counts| counts.bad).collect(),
+            total: minutes.values().map(|counts| counts.total).collect(),
+        });
+    }
+    let hours = phone.combinations.hours().map(|(start, closed, sums)| {
+        let mut message = HourMessage { hour: start.0, closed, ..HourMessage::default() };
+        for (id, counts) in sums {
+            message.combinations.extend(places.get(&id));
+            message.bad.push(counts.bad);
+            message.total.push(counts.total);
+        }
+        message
     });
     PhoneMessage {
         indicator: id_bytes(id.0),
         worst: worst.collect(),
-        combinations: combinations.collect(),
+        hours: hours.collect(),
+        combinations,
     }
 }
 
@@ -280,15 +295,72 @@ fn phone(message: &PhoneMessage) -> PhoneEvidence {
             },
         );
     }
+    let pairs = |bad: &[u64], total: &[u64]| -> Vec<GoodTotal> {
+        let pairs = bad.iter().zip(total);
+        pairs.map(|(bad, total)| GoodTotal { bad: *bad, total: *total }).collect()
+    };
+    let mut ids = Vec::new();
     for combination in &message.combinations {
-        let values = &combination.values;
-        let key = Combination(std::array::from_fn(|at| {
-            values.get(at).map(String::as_str).unwrap_or_default().into()
-        }));
-        let counts = combination.bad.iter().zip(&combination.total);
-        for (slot, (bad, total)) in combination.slots.iter().zip(counts) {
-            phone.count(Slot(*slot), key.clone(), GoodTotal { bad: *bad, total: *total });
+        let value = |at: usize| combination.values.get(at).map_or("", String::as_str);
+        let id = phone.combinations.restore(std::array::from_fn(value));
+        ids.push(id);
+        let counts = pairs(&combination.bad, &combination.total);
+        for (slot, counts) in combination.slots.iter().zip(counts) {
+            phone.combinations.add_minute(id, Slot(*slot), counts);
+        }
+    }
+    for hour in &message.hours {
+        phone.combinations.restore_hour(Slot(hour.hour), hour.closed);
+        let counts = pairs(&hour.bad, &hour.total);
+        for (place, counts) in hour.combinations.iter().zip(counts) {
+            if let Some(id) = ids.get(*place as usize) {
+                phone.combinations.add_hour(*id, Slot(hour.hour), counts);
+            }
         }
     }
     phone
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guarantees that the evidence of phones comes back whole: minutes, hours that are over and that are
+    /// not, and the same hour last week.
+    #[test]
+    fn combinations_survive_a_checkpoint() {
+        const WEEK: u32 = 60_480;
+        let mut store = Store::default();
+        let phone = store.evidence.phones.entry(IndicatorId(7)).or_default();
+        let now = Slot(WEEK * 100 + 360 * 5);
+        for number in 0..150_u32 {
+            let counts = GoodTotal { bad: 1, total: u64::from(number) + 1 };
+            let region = number.to_string();
+            phone.count(now.minus(WEEK), ["1", "iOS", "", &region], counts);
+            phone.count(now.minus(number), ["2", "iOS", "", &region], counts);
+        }
+        store.evidence.settle(now);
+        let mut state = CheckpointState::default();
+        save(&store, &mut state);
+        let restored = load(&state);
+        let (before, after) = (&store.evidence.phones, &restored.evidence.phones);
+        let sorted = |sums: Vec<(&crate::model::evidence::Combination, GoodTotal)>| {
+            let mut sums: Vec<_> =
+                sums.into_iter().map(|(c, n)| (c.clone(), (n.bad, n.total))).collect();
+            sums.sort();
+            sums
+        };
+        let id = IndicatorId(7);
+        let sums = |phones: &HashMap<IndicatorId, PhoneEvidence>| {
+            let phone = phones.get(&id).unwrap();
+            let combinations = &phone.combinations;
+            let hours: Vec<(u32, bool)> =
+                combinations.hours().map(|(hour, closed, _)| (hour.0, closed)).collect();
+            let week = combinations.a_week_before(now.minus(360), now.plus(1));
+            (sorted(phone.sums(now.minus(360), now.plus(1))), sorted(week), hours)
+        };
+        let expected = sums(before);
+        assert_eq!((expected.0.len(), expected.1.len()), (150, 101));
+        assert_eq!(sums(after), expected);
+    }
 }

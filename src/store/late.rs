@@ -17,7 +17,8 @@ const HOUR: u32 = 360;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LateLedger {
     entries: BTreeMap<LateKey, GoodTotal>,
-    releases: BTreeMap<(Box<str>, Box<str>), UnixNanos>,
+    /// By app and version.
+    releases: BTreeMap<Box<str>, BTreeMap<Box<str>, UnixNanos>>,
 }
 
 /// One line of the account. Sorted by receipt, so that the oldest is dropped first.
@@ -52,24 +53,43 @@ impl LateLedger {
 
     /// Remembers when a release was first seen.
     pub fn see_release(&mut self, app: &str, version: &str, at: UnixNanos) {
-        let full = self.releases.len() >= MAX_RELEASES;
-        let known = self.releases.iter_mut().find(|((a, v), _)| **a == *app && **v == *version);
-        match known {
-            Some((_, first)) => *first = (*first).min(at),
-            None if !full => {
-                let _ = self.releases.insert((app.into(), version.into()), at);
-            }
-            None => {}
+        let known = self.releases.get_mut(app).and_then(|versions| versions.get_mut(version));
+        if let Some(first) = known {
+            *first = (*first).min(at);
+        } else if self.releases.values().map(BTreeMap::len).sum::<usize>() < MAX_RELEASES {
+            let _ = self.releases.entry(app.into()).or_default().insert(version.into(), at);
         }
     }
 
     /// Releases: app, version, first seen.
     pub fn releases(&self) -> impl Iterator<Item = (&str, &str, UnixNanos)> {
-        self.releases.iter().map(|((app, version), at)| (&**app, &**version, *at))
+        self.releases.iter().flat_map(|(app, versions)| {
+            versions.iter().map(move |(version, at)| (&**app, &**version, *at))
+        })
     }
 
     /// Puts back a line of a checkpoint.
     pub fn restore(&mut self, key: LateKey, counts: GoodTotal) {
         let _ = self.entries.insert(key, counts);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guarantees that a release is remembered once with its earliest sight, and not beyond the bound.
+    #[test]
+    fn releases_are_first_seen_once() {
+        let mut ledger = LateLedger::default();
+        let at = UnixNanos::from_seconds;
+        ledger.see_release("chat", "4.2.0", at(20));
+        ledger.see_release("chat", "4.2.0", at(10));
+        ledger.see_release("chat", "4.2.0", at(30));
+        assert_eq!(ledger.releases().collect::<Vec<_>>(), [("chat", "4.2.0", at(10))]);
+        for number in 0..2 * MAX_RELEASES {
+            ledger.see_release("feed", &number.to_string(), at(1));
+        }
+        assert_eq!(ledger.releases().count(), MAX_RELEASES);
     }
 }

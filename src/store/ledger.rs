@@ -2,12 +2,13 @@
 //! `received = stored + duplicate + rejected + shed + too_late`.
 //!
 //! Kept by the fold, so that it survives restarts with the counts it speaks of. At most
-//! [`MAX_APPS`] apps, the rest together as `other`.
+//! [`MAX_APPS`] apps, or fewer as configured, the rest together as `other`: in series as well as here,
+//! so that each app's equation still sums up.
 
 use crate::model::probe::names;
 use std::collections::BTreeMap;
 
-/// Apps that have a line of their own.
+/// Apps that have a line of their own at most.
 pub const MAX_APPS: usize = 100;
 /// The app under which all others are counted.
 pub const OTHER: &str = "other";
@@ -42,8 +43,9 @@ pub struct ItemCounts {
 }
 
 /// Items by app and signal.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
+    max_apps: usize,
     apps: BTreeMap<Box<str>, BTreeMap<Box<str>, ItemCounts>>,
 }
 
@@ -68,22 +70,41 @@ impl ItemCounts {
     }
 }
 
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { max_apps: MAX_APPS, apps: BTreeMap::new() }
+    }
+}
+
 impl Ledger {
+    /// How many apps may have a line of their own; more than [`MAX_APPS`] are never allowed. Apps that
+    /// have one keep it.
+    pub fn set_max_apps(&mut self, max_apps: usize) {
+        self.max_apps = max_apps.min(MAX_APPS);
+    }
+
     /// Counts items of an app's signal.
     pub fn add(&mut self, app: &str, signal: &str, outcome: ItemOutcome, items: u64) {
         if items == 0 {
             return;
         }
-        let app = self.line(app);
+        let app = self.admit(app);
         let signals = self.apps.entry(app.into()).or_default();
         signals.entry(signal.into()).or_default().add(outcome, items);
     }
 
-    /// The name under which an app is counted: its own while there is room, else [`OTHER`].
-    #[must_use]
-    pub fn line<'a>(&self, app: &'a str) -> &'a str {
-        let known = self.apps.contains_key(app) || self.apps.len() < MAX_APPS;
-        if known { app } else { OTHER }
+    /// The name under which an app is counted: its own while there is room, which is its from then
+    /// on, else [`OTHER`].
+    pub fn admit<'n>(&mut self, app: &'n str) -> &'n str {
+        if self.apps.contains_key(app) {
+            return app;
+        }
+        let lines = self.apps.len() - usize::from(self.apps.contains_key(OTHER));
+        if lines >= self.max_apps {
+            return OTHER;
+        }
+        let _ = self.apps.insert(app.into(), BTreeMap::new());
+        app
     }
 
     /// Every line: app, signal, counts.
@@ -91,5 +112,30 @@ impl Ledger {
         self.apps.iter().flat_map(|(app, signals)| {
             signals.iter().map(move |(signal, counts)| (&**app, &**signal, counts))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guarantees that apps beyond the cap count as `other`, that those with a line keep it, and that
+    /// nothing is lost in the sum.
+    #[test]
+    fn apps_beyond_the_cap_are_other() {
+        let mut ledger = Ledger::default();
+        ledger.set_max_apps(2);
+        for app in ["a", "b", "c", "d", "a", OTHER] {
+            ledger.add(app, "traces", ItemOutcome::Stored, 1);
+        }
+        let lines: Vec<_> =
+            ledger.iter().map(|(app, _, counts)| (app, counts.get(ItemOutcome::Stored))).collect();
+        assert_eq!(lines, [("a", 2), ("b", 1), (OTHER, 3)]);
+        ledger.set_max_apps(1);
+        assert_eq!([ledger.admit("b"), ledger.admit("c")], ["b", OTHER]);
+        ledger.set_max_apps(10_000);
+        let apps: Vec<String> = (0..2 * MAX_APPS).map(|n| format!("app-{n}")).collect();
+        let own = apps.iter().filter(|app| ledger.admit(app) != OTHER).count();
+        assert_eq!(own, MAX_APPS - 2);
     }
 }

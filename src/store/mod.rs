@@ -7,6 +7,7 @@
 pub mod codec;
 pub mod counts;
 pub mod data_dir;
+pub mod dedupe_files;
 pub mod evidence;
 pub mod head;
 pub mod history;

@@ -1,5 +1,6 @@
 //! Logs to standard error: text for people, JSON for machines.
 
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -18,6 +19,8 @@ pub enum LogFormat {
 pub fn init(format: LogFormat, filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    // The layer itself knows NO_COLOR, but not that a file shows escape codes as they are.
+    let layer = if std::io::stderr().is_terminal() { layer } else { layer.with_ansi(false) };
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
         LogFormat::Text => registry.with(layer.compact()).try_init(),

@@ -85,7 +85,7 @@ fn row(now: UnixNanos, budget: &BudgetView) -> Markup {
                 }
             }
             td .burn role="cell" { (rates(budget, &page)) }
-            td .gone role="cell" data-label="Gone in" { (gone(budget.exhaustion)) }
+            td .gone role="cell" { (gone(budget.exhaustion)) }
             td .owner role="cell" { (budget.owner.as_deref().unwrap_or(NOTHING)) }
         }
     }
@@ -136,7 +136,8 @@ fn rate(pair: &BurnView) -> Markup {
 fn gone(when: Exhaustion) -> Markup {
     let word = exhaustion(when);
     match when {
-        Exhaustion::In(_) => html! { b { (word) } },
+        // The column says "Gone in"; where rows are cards, the words before do.
+        Exhaustion::In(_) => html! { span .narrow { "gone in " } b { (word) } },
         Exhaustion::Gone => html! { b .warning { (word) } },
         _ => html! { span .meta { (word) } },
     }

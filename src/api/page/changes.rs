@@ -1,9 +1,9 @@
 //! *What changed*: alerts, reloads, releases seen, late data; and the page with all of it.
 
-use super::format::{absolute, ago, time};
+use super::format::ago;
 use super::links;
 use super::shell::{Shell, trail};
-use super::symbol::{Level, state};
+use super::symbol::{self, Level};
 use super::view::{ChangeView, ChangesPage, PageView};
 use crate::base::clock::UnixNanos;
 use maud::{Markup, html};
@@ -41,7 +41,7 @@ pub fn render_changes(view: &ChangesPage) -> String {
         now: view.now,
         version: &view.version,
         live: true,
-        json: None,
+        json: Some("/api/changes"),
     }
     .wrap(&main)
 }
@@ -50,17 +50,15 @@ fn list<'a>(now: UnixNanos, changes: impl Iterator<Item = &'a ChangeView>) -> Ma
     html! {
         ol .changes {
             @for change in changes {
-                @let (level, word) = Level::of_change(change.kind);
                 li {
                     span .when { (ago(now, change.at)) }
-                    (state(level, word))
+                    (symbol::change(change.kind))
                     span {
                         @match change.link.as_deref().and_then(links::inside) {
                             Some(path) => { a href=(path) { (change.text) } }
                             None => { (change.text) }
                         }
                     }
-                    span .hidden { ", " (time(change.at, &absolute(change.at))) }
                 }
             }
         }

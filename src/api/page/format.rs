@@ -145,8 +145,20 @@ pub(super) fn clock_text(now: UnixNanos, at: UnixNanos) -> String {
     let (today, then) = (now.to_rfc3339(), at.to_rfc3339());
     let hour = hour(at);
     match (today.get(..10), then.get(..10)) {
-        (Some(today), Some(day)) if today != day => format!("{day} {hour} UTC"),
+        (Some(today), Some(day)) if today != day => format!("{} {hour} UTC", date(today, day)),
         _ => format!("{hour} UTC"),
+    }
+}
+
+/// A day in the words of `today`: `28 Feb`, with the year when it is another one.
+fn date(today: &str, day: &str) -> String {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let number = |range| day.get(range).and_then(|digits: &str| digits.parse::<usize>().ok());
+    let month = number(5..7).and_then(|month| MONTHS.get(month.wrapping_sub(1)));
+    match (month, number(8..10), today.get(..4) == day.get(..4)) {
+        (Some(month), Some(day), true) => format!("{day} {month}"),
+        _ => day.to_owned(),
     }
 }
 
@@ -247,7 +259,11 @@ mod tests {
         assert!(text(ago(now, now.minus(Duration::from_secs(250)))).contains(">4 min ago<"));
         assert!(text(ago(now, now.plus(Duration::from_secs(7_300)))).contains(">in 2 h<"));
         assert_eq!(clock_text(now, now.minus(Duration::from_secs(60))), "02:39 UTC");
-        assert_eq!(clock_text(now, now.minus(Duration::from_secs(86_400))), "2026-02-01 02:40 UTC");
+        assert_eq!(clock_text(now, now.minus(Duration::from_secs(86_400))), "1 Feb 02:40 UTC");
+        assert_eq!(
+            clock_text(now, now.minus(Duration::from_secs(86_400 * 60))),
+            "2025-12-04 02:40 UTC"
+        );
         assert!(text(clock(now, now)).contains("datetime=\"2026-02-02T02:40:00Z\""));
         assert!(text(clock(now, now)).contains("title=\"2026-02-02 02:40:00 UTC\""));
     }

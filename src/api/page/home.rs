@@ -34,7 +34,7 @@ pub fn render_home(view: &PageView) -> String {
         now: view.now,
         version: &view.version,
         live: true,
-        json: Some("/api/slos"),
+        json: Some("/api/status"),
     }
     .wrap(&main)
 }

@@ -1,10 +1,10 @@
 //! `/incidents/{id}`: one life of an alert: what happened, who was told, and whether they got it.
 
 use super::firing::{factors, runbook_link, word};
-use super::format::{NOTHING, absolute, ago, coarse, time};
+use super::format::{NOTHING, ago, coarse};
 use super::links;
 use super::shell::{Shell, trail};
-use super::symbol::{Level, state};
+use super::symbol::{self, Level, state};
 use super::view::{DeliveryView, IncidentView, TimelineEntry};
 use crate::base::clock::UnixNanos;
 use crate::model::alert::AlertState;
@@ -80,12 +80,14 @@ fn timeline(now: UnixNanos, began: UnixNanos, entries: &[TimelineEntry]) -> Mark
     html! {
         ol .changes {
             @for entry in entries {
-                @let (level, word) = Level::of_change(entry.kind);
                 li {
                     span .when { (ago(now, entry.at)) }
-                    (state(level, word))
-                    span { (entry.text) " " span .meta { "+" (coarse(entry.at.since(began))) } }
-                    span .hidden { ", " (time(entry.at, &absolute(entry.at))) }
+                    (symbol::change(entry.kind))
+                    span {
+                        (entry.text) " "
+                        @if entry.at > began { span .meta { "after " (coarse(entry.at.since(began))) } }
+                        @if entry.at < began { span .meta { (coarse(began.since(entry.at))) " before" } }
+                    }
                 }
             }
         }

@@ -74,15 +74,15 @@ fn latencies(view: &ProbePage) -> Markup {
             } @else { (quantiles(view)) }
             @let span = format(view.span);
             @let title = format!("Latencies, last {span}");
-            @let detail = "Time along, latency up on a logarithmic scale, darker for more runs; hatched at the top where runs failed.";
+            @let detail = "Time along, latency up on a logarithmic scale, stronger for more runs; hatched at the top where runs failed.";
             @if let Some(map) = svg::heatmap(&view.heatmap, view.probe.under_ns, Words { title: &title, detail }) {
                 figure {
                     div .plot {
-                        p .scale { span { "failed" } span { (latency(map.high_ns)) } span { (latency(map.low_ns)) } }
+                        p .scale { span { (latency(map.high_ns)) } span { (latency(map.low_ns)) } }
                         (map.drawing)
                     }
                     figcaption { span { "−" (span) }
-                        span { "darker: more runs" @if let Some(under) = view.probe.under_ns { " · dashed " (latency(under)) } " · hatched: failed" }
+                        span { "stronger: more runs" @if let Some(under) = view.probe.under_ns { " · dashed " (latency(under)) } " · hatched at the top: failed" }
                         span { "now" } }
                 }
             }

@@ -56,11 +56,8 @@ fn card(now: UnixNanos, probe: &ProbeView) -> Markup {
     let level = probe.last.as_ref().map_or(Level::Unknown, |run| Level::of_outcome(run.outcome).0);
     html! {
         article .probe data-key=(probe.name) {
-            h3 { (sign(level)) a href=(page) { (probe.name) } }
-            (numbers(probe, &page))
-            p .target { (probe.protocol) " " (probe.target) " every " (probe.schedule)
-                @for (name, value) in probe.labels.iter() { " · " (name) " " (value) }
-            }
+            div .top { h3 { (sign(level)) a href=(page) { (probe.name) } } (numbers(probe, &page)) }
+            p .target title=(probe.target) { (probe.protocol) " every " (probe.schedule) " · " (probe.target) }
             @match &probe.last {
                 Some(run) => { (last(now, run)) }
                 None => { p .calm { "No run yet." } }
@@ -98,8 +95,10 @@ fn last(now: UnixNanos, run: &ProbeRun) -> Markup {
             @if let Some(failure) = &run.failure { span .failure { (failure.reason.as_str()) ": " (failure.message) } }
         }
         @if !run.steps.is_empty() {
-            div .fall .lone[run.steps.len() == 1] {
-                ol { @for step in run.steps.iter().take(ROWS) { li { (step.name) } } }
+            div .fall .named[run.steps.len() > 1] {
+                @if run.steps.len() > 1 {
+                    ol { @for step in run.steps.iter().take(ROWS) { li { (step.name) } } }
+                }
                 div {
                     (svg::waterfall(run, Words { title: &title, detail: &phases(run) }))
                     p .axis { span { "0" } span { (latency(run.duration_ns)) } }

@@ -28,7 +28,7 @@ pub fn render_run(view: &RunView) -> String {
             h2 #waterfall { "Waterfall" }
             @if run.steps.is_empty() { p .calm { "Nothing was sent." } } @else { (waterfall(run)) }
         }
-        @for step in run.steps.iter().filter(|step| !step.checks.is_empty()) { (checks(step)) }
+        @if run.steps.iter().any(|step| !step.checks.is_empty()) { (checks(&run.steps)) }
         (identity(run))
         (neighbours(view))
     };
@@ -90,7 +90,7 @@ fn waterfall(run: &ProbeRun) -> Markup {
                     th scope="col" { "Phase" }
                     th scope="col" .scale { (scale(run.duration_ns)) }
                     th scope="col" .number { "Took" }
-                    th scope="col" .number { "Share" }
+                    th scope="col" .number .share { "Share" }
                 }
             }
             @for step in &run.steps { (rows(run, step)) }
@@ -121,11 +121,29 @@ fn rows(run: &ProbeRun, step: &StepResult) -> Markup {
                     }
                 }
                 td .number { (latency(step.duration_ns)) }
-                td .number { (share(ratio(step.duration_ns, run.duration_ns))) }
+                td .number .share { (share(ratio(step.duration_ns, run.duration_ns))) }
             }
             @for timing in &step.phases { (phase(run, *timing)) }
             @if let Some(failure) = &step.failure {
+                (unreached(run, step))
                 tr { td colspan="4" .failure { b { (failure.reason.as_str()) } ": " (failure.message) } }
+            }
+        }
+    }
+}
+
+/// The time between the last phase and the failure.
+fn unreached(run: &ProbeRun, step: &StepResult) -> Markup {
+    let (offset, length) = svg::rest(step);
+    let title = format!("then nothing: {}", latency(length));
+    let detail = format!("From {} of {}.", latency(offset), latency(run.duration_ns));
+    html! {
+        @if length > 0 && let Some(bar) = svg::gave_up(run.duration_ns, step, Words { title: &title, detail: &detail }) {
+            tr {
+                th scope="row" { "then nothing" }
+                td .scale { (bar) }
+                td .number { (latency(length)) }
+                td .number .share { (share(ratio(length, run.duration_ns))) }
             }
         }
     }
@@ -140,7 +158,7 @@ fn phase(run: &ProbeRun, timing: PhaseTiming) -> Markup {
             th scope="row" { (name) }
             td .scale { (svg::bar(run.duration_ns, timing, Words { title: &title, detail: &detail })) }
             td .number { (latency(timing.duration_ns)) }
-            td .number { (share(ratio(timing.duration_ns, run.duration_ns))) }
+            td .number .share { (share(ratio(timing.duration_ns, run.duration_ns))) }
         }
     }
 }
@@ -149,19 +167,23 @@ fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-fn checks(step: &StepResult) -> Markup {
-    let one = |check: &CheckResult| {
+fn checks(steps: &[StepResult]) -> Markup {
+    let one = |step: &StepResult, check: &CheckResult| {
         let (level, word) =
             if check.passed { (Level::Good, "Held") } else { (Level::Bad, "Did not hold") };
         html! {
-            li { (state(level, word)) " " (check.name)
-                @if let Some(found) = &check.found { ", found " code { (found) } } }
+            li {
+                (state(level, word)) " " span .meta { (step.name) ": " } (check.name)
+                @if let Some(found) = &check.found { ", found " code { (found) } }
+            }
         }
     };
     html! {
-        section {
-            h2 { "Checks of step " (step.name) }
-            ul .verdicts { @for check in &step.checks { (one(check)) } }
+        section aria-labelledby="checks" {
+            h2 #checks { "Checks" }
+            ul .verdicts {
+                @for step in steps { @for check in &step.checks { (one(step, check)) } }
+            }
         }
     }
 }

@@ -12,7 +12,7 @@
     if (next === state) return;
     state = next;
     live.className = next;
-    const time = new Date().toISOString().slice(11, 19);
+    const time = new Date().toISOString().slice(11, 16);
     live.textContent = next === "live" ? "Live" : `Reconnecting; as of ${time} UTC`;
   }
 

@@ -22,7 +22,7 @@ pub enum Level {
 
 impl Level {
     /// The class of the style sheet, and the sign's name.
-    pub(super) const fn class(self) -> &'static str {
+    pub(in crate::api) const fn class(self) -> &'static str {
         match self {
             Self::Good => "good",
             Self::Unknown => "unknown",
@@ -71,20 +71,20 @@ impl Level {
         }
     }
 
-    /// The level of a change, and its word.
-    pub(super) const fn of_change(kind: ChangeKind) -> (Self, &'static str) {
+    /// The level of a change, and its word; most changes are neither good nor bad.
+    pub(super) const fn of_change(kind: ChangeKind) -> (Option<Self>, &'static str) {
         match kind {
-            ChangeKind::Fired => (Self::Bad, "Fired"),
-            ChangeKind::Resolved => (Self::Good, "Resolved"),
-            ChangeKind::Frozen => (Self::Unknown, "Frozen"),
-            ChangeKind::Acknowledged => (Self::Unknown, "Acknowledged"),
-            ChangeKind::Silence => (Self::Unknown, "Silence"),
-            ChangeKind::Reload => (Self::Unknown, "Reload"),
-            ChangeKind::Refused => (Self::Warning, "Refused"),
-            ChangeKind::Release => (Self::Unknown, "Release"),
-            ChangeKind::LateData => (Self::Unknown, "Late data"),
-            ChangeKind::Gap => (Self::Warning, "Gap"),
-            ChangeKind::Started => (Self::Unknown, "Started"),
+            ChangeKind::Fired(severity) => (Some(Self::of_severity(severity)), "Fired"),
+            ChangeKind::Resolved => (Some(Self::Good), "Resolved"),
+            ChangeKind::Frozen => (Some(Self::Unknown), "Frozen"),
+            ChangeKind::Acknowledged => (None, "Acknowledged"),
+            ChangeKind::Silence => (None, "Silence"),
+            ChangeKind::Reload => (None, "Reload"),
+            ChangeKind::Refused => (Some(Self::Warning), "Refused"),
+            ChangeKind::Release => (None, "Release"),
+            ChangeKind::LateData => (None, "Late data"),
+            ChangeKind::Gap => (Some(Self::Warning), "Gap"),
+            ChangeKind::Started => (None, "Started"),
         }
     }
 }
@@ -98,7 +98,20 @@ pub(super) fn sign(level: Level) -> Markup {
 
 /// A sign and its word.
 pub(super) fn state(level: Level, word: &str) -> Markup {
-    html! { span class={ "state " (level.class()) } { (sign(level)) (word) } }
+    html! {
+        span class={ "state " (level.class()) } {
+            svg .sign aria-hidden="true" { use href={ "#" (level.class()) } {} }
+            (word)
+        }
+    }
+}
+
+/// A kind of change: a word, and a sign if it is good or bad.
+pub(super) fn change(kind: ChangeKind) -> Markup {
+    match Level::of_change(kind) {
+        (Some(level), word) => state(level, word),
+        (None, word) => html! { span .state .plain { (word) } },
+    }
 }
 
 /// What all drawings of a document refer to: signs, and the hatches of failed and missing data.
@@ -121,9 +134,9 @@ pub(super) fn definitions() -> Markup {
                 path d="M5.1 1h5.8L15 5.1v5.8L10.9 15H5.1L1 10.9V5.1z" fill="currentColor" {}
                 path class="cut" d="M8 4.2v4.6M8 10.3v1.7" {}
             }
-            pattern id="hatch" width="4" height="4" patternUnits="userSpaceOnUse" patternTransform="rotate(45)" {
-                rect class="bad" width="4" height="4" {}
-                path class="cut" d="M0 0v4" {}
+            pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)" {
+                rect class="bad" width="6" height="6" {}
+                path class="cut" d="M0 0v6" {}
             }
             pattern id="dots" width="4" height="4" patternUnits="userSpaceOnUse" {
                 rect class="unknown" x="1" y="1" width="1.2" height="1.2" {}

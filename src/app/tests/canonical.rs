@@ -3,7 +3,7 @@
 use crate::alert::Core;
 use crate::base::clock::UnixNanos;
 use crate::model::slot::{GoodTotal, Slot};
-use crate::wire::state::CheckpointState;
+use crate::wire::state::{CheckpointState, GenerationMessage};
 use std::time::Duration;
 
 /// Windows of any length that is asked for, and of lengths that nobody watches.
@@ -33,10 +33,11 @@ pub(super) fn canonical(core: &mut Core, now: UnixNanos) -> Canonical {
     state.streams.sort_by(|a, b| a.id.cmp(&b.id));
     state.phones.sort_by(|a, b| a.indicator.cmp(&b.indicator));
     state.phones.iter_mut().for_each(|p| p.combinations.sort_by(|a, b| a.values.cmp(&b.values)));
-    for generation in &mut state.dedupe {
-        let mut items: Vec<[u8; 16]> = generation.items.as_chunks().0.to_vec();
-        items.sort_unstable();
-        generation.items = items.concat().into();
+    // What is remembered matters, not by which secret it is spread nor in how many parts.
+    if let Some(dedupe) = &mut state.dedupe {
+        dedupe.key.clear();
+        let items = dedupe.generations.drain(..).map(|generation| generation.items).sum();
+        dedupe.generations.push(GenerationMessage { id: 0, items });
     }
     let mut counts: Vec<_> = core.store.counts.iter().collect();
     counts.sort_by_key(|(id, _)| *id);

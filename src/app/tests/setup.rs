@@ -1,5 +1,6 @@
 //! The configuration under which all of these daemons run.
 
+use crate::aggregate::dedupe::Piece;
 use crate::aggregate::{PhoneSettings, Rules};
 use crate::alert::{Core, Policy};
 use crate::base::clock::UnixNanos;
@@ -18,6 +19,25 @@ use std::time::Duration;
 pub(super) struct Setup {
     pub(super) policy: Arc<Policy>,
     pub(super) rules: Arc<Rules>,
+}
+
+/// A checkpoint as bytes: state, and the hashes of items beside it.
+#[derive(Clone, Debug)]
+pub(super) struct Encoded {
+    state: Vec<u8>,
+    hashes: Vec<Vec<u8>>,
+}
+
+// === impl Encoded ===
+
+impl Encoded {
+    /// State as a checkpoint holds it.
+    pub(super) fn of(core: &Core, now: UnixNanos) -> Self {
+        // Of a copy: what is taken counts as written.
+        let hashes = core.folder.dedupe.clone().take(true);
+        let hashes = hashes.iter().map(Piece::encode).collect();
+        Self { state: core.save(1, now).encode_to_vec(), hashes }
+    }
 }
 
 // === impl Setup ===
@@ -104,9 +124,12 @@ impl Setup {
     }
 
     /// State as a start takes it up from an encoded checkpoint.
-    pub(super) fn resume(&self, checkpoint: &[u8], now: UnixNanos) -> Core {
-        let state = CheckpointState::decode(checkpoint).expect("we encoded it");
+    pub(super) fn resume(&self, checkpoint: &Encoded, now: UnixNanos) -> Core {
+        let state = CheckpointState::decode(&*checkpoint.state).expect("we encoded it");
         let mut core = Core::load(&state);
+        let (dedupe, promised) = (&mut core.folder.dedupe, state.dedupe.unwrap_or_default());
+        let readable = checkpoint.hashes.iter().all(|piece| dedupe.restore(piece, &promised));
+        assert!(dedupe.restored(&promised, now, readable), "all hashes are back");
         let new = core.configure(Arc::clone(&self.policy), Arc::clone(&self.rules), now);
         assert_eq!(new.ids, [], "the checkpoint had them");
         core

@@ -1,5 +1,6 @@
 //! Runs against real servers on loopback, faults included; and schedules against the calendar.
 
+mod arrival;
 mod calendar;
 mod http;
 mod journey;
@@ -7,6 +8,7 @@ mod scheduler;
 mod servers;
 mod sse;
 mod websocket;
+mod writes;
 
 use super::spec::{
     Action, Cadence, Expect, HttpStep, HttpVersion, ProbeSpec, SseStep, Step, TlsOptions,
@@ -30,6 +32,7 @@ pub(super) fn spec(steps: Vec<Step>) -> ProbeSpec {
         labels: Labels::new([("region", "test")]),
         steps,
         cleanup: Vec::new(),
+        writes: [].into(),
     }
 }
 

@@ -1,10 +1,13 @@
 //! The scheduler in real time: what it starts, refuses, replaces and stops.
 
+use super::super::Context;
 use super::super::spec::{Action, Cadence, ProbeSpec};
 use super::super::{RunNowError, Scheduler, SchedulerError, next_slots};
 use super::servers::{Server, http, linger, raw};
 use super::{context, get, spec, step};
+use crate::base::clock::{Clock, UnixNanos};
 use crate::model::probe::{FailureReason, Outcome, ProbeRun};
+use crate::telemetry::Telemetry;
 use axum::Router;
 use axum::routing::get as on_get;
 use std::sync::Arc;
@@ -177,4 +180,32 @@ async fn results_that_nobody_takes_are_counted() {
     };
     tokio::time::timeout(LONG, counted).await.expect("dropped results are counted");
     stop(scheduler, LONG).await;
+}
+
+/// Guarantees that a suspend is counted as one jump of the clock, that the slots within it are
+/// missed by us, each reported once, and that those beyond the bound are counted.
+#[tokio::test]
+async fn a_suspend_misses_slots() {
+    let server = answering().await;
+    let (sender, mut results) = channel(256);
+    let clock = Clock::manual(UnixNanos::from_seconds(1_000_000));
+    let context = Context::new(clock.clone(), Telemetry::new());
+    let telemetry = context.telemetry.clone();
+    let probe = every("asleep", 60_000, &server);
+    let before = next_slots("asleep", &probe.cadence, clock.now()).next().expect("a slot");
+    let scheduler = Scheduler::start(context, sender, vec![Arc::new(probe)]).expect("started");
+    clock.step(before.plus(Duration::from_secs(60 * 109)));
+    let mut slots = Vec::new();
+    for _ in 0..100 {
+        let run = next(&mut results).await;
+        assert_eq!(run.outcome, Outcome::Missed);
+        assert!(run.is_local_fault(), "it says nothing about the target");
+        slots.push(run.intended_start);
+    }
+    stop(scheduler, LONG).await;
+    let expected = (0..100).map(|n| before.plus(Duration::from_secs(60 * n)));
+    assert!(slots.iter().copied().eq(expected), "{slots:?}");
+    assert_eq!(telemetry.clock_jumps_total.get(), 1);
+    assert_eq!(telemetry.probe_results_dropped_total.get(), 10, "of 110 slots 100 are reported");
+    assert!(results.recv().await.is_none(), "none is caught up");
 }

@@ -86,13 +86,18 @@ impl Chunk {
 
     /// Adds to a slot, unpacking the chunk (of `slots` slots) when it was at rest.
     pub fn add(&mut self, at: usize, counts: GoodTotal, slots: usize) {
-        if let Self::Packed(_) = self {
-            *self = Self::Open(self.to_slots(slots));
-        }
+        self.unpack(slots);
         if let Self::Open(open) = self
             && let Some(slot) = open.get_mut(at)
         {
             slot.add(counts);
+        }
+    }
+
+    /// Takes the chunk (of `slots` slots) up again.
+    pub fn unpack(&mut self, slots: usize) {
+        if let Self::Packed(_) = self {
+            *self = Self::Open(self.to_slots(slots));
         }
     }
 

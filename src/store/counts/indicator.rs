@@ -8,6 +8,8 @@ use std::time::Duration;
 /// How many slots of five minutes or hours are packed together.
 const FINE_PER_CHUNK: u32 = 360;
 const COARSE_PER_CHUNK: u32 = 288;
+/// How far a window moves at most until hours are packed again: two minutes.
+const EDGE_SLOTS: u32 = 12;
 /// Slots within which uncertain runs are remembered: five minutes.
 const UNCERTAIN_SLOTS: usize = 30;
 
@@ -160,11 +162,18 @@ impl IndicatorCounts {
         }
     }
 
-    /// Forgets what no window can reach (`reach` back from now), and packs hours at rest.
+    /// Forgets what no window can reach (`reach` back from now), and packs hours at rest: those that
+    /// no window enters or leaves before this is called again, a minute later.
     pub fn settle(&mut self, reach: Duration) {
-        self.fine.settle(self.now.minus(FINE_SLOTS), self.now.minus(FINE_PER_CHUNK));
-        let reach = slots_in(reach);
-        self.coarse.settle(self.now.minus(reach), self.now.minus(COARSE_WIDTH * COARSE_PER_CHUNK));
+        let edges = |fine: bool| -> Vec<Slot> {
+            let windows = self.windows.iter().filter(|window| window.fine == fine);
+            let first = windows.map(|window| window.span(self.now).0);
+            first.flat_map(|slot| [slot, slot.plus(EDGE_SLOTS)]).collect()
+        };
+        let (fine, coarse) = (edges(true), edges(false));
+        self.fine.settle(self.now.minus(FINE_SLOTS), self.now.minus(FINE_PER_CHUNK), &fine);
+        let reach = self.now.minus(slots_in(reach));
+        self.coarse.settle(reach, self.now.minus(COARSE_WIDTH * COARSE_PER_CHUNK), &coarse);
     }
 
     /// The sum of a window that ends now. Watched windows cost nothing, others a pass.

@@ -61,12 +61,17 @@ impl SlotCounts {
         }
     }
 
-    /// Forgets chunks that end at or before `horizon` and packs those that end before `recent`.
-    pub fn settle(&mut self, horizon: Slot, recent: Slot) {
+    /// Forgets chunks that end at or before `horizon` and packs those that end before `recent`, but
+    /// for those that hold one of `edges`: there windows end, and slots are read one by one.
+    pub fn settle(&mut self, horizon: Slot, recent: Slot, edges: &[Slot]) {
         let (oldest, _) = self.place(horizon);
         self.chunks = self.chunks.split_off(&oldest);
         let (open, _) = self.place(recent);
-        self.chunks.range_mut(..open).for_each(|(_, chunk)| chunk.pack());
+        let edges: Vec<u32> = edges.iter().map(|edge| self.place(*edge).0).collect();
+        let slots = self.per_chunk as usize;
+        for (number, chunk) in self.chunks.range_mut(..open) {
+            if edges.contains(number) { chunk.unpack(slots) } else { chunk.pack() }
+        }
     }
 
     /// Number and packed bytes of every chunk, for a checkpoint.

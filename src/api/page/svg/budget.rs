@@ -8,7 +8,7 @@ const WIDTH: u32 = 480;
 const HEIGHT: u32 = 80;
 const BAR_TOP: u32 = 68;
 /// The line is small: more points than this do not show.
-const POINTS: usize = 60;
+const POINTS: usize = 48;
 
 /// Draws a budget. `left` is 1 when untouched, 0 when gone, below 0 when overspent: the bar is then
 /// hatched from the left for as much as is owed. `line` is `left` over the window. Of a healthy
@@ -31,7 +31,7 @@ pub fn budget(
     let drawing = html! {
         (traced(trace, &scale, WIDTH, POINTS))
         // Where the budget is gone: the floor, or a line across when it went below.
-        path class="zero" d={ "M0 " (scale.y(0.0)) "h" (WIDTH) } {}
+        path class=(if lowest < 0.0 { "limit" } else { "zero" }) d={ "M0 " (scale.y(0.0)) "h" (WIDTH) } {}
         path class="track" d=(bar(1.0)) {}
         @match left {
             Some(left) if left < 0.0 => { path fill="url(#hatch)" d=(bar(-left)) {} }

@@ -17,7 +17,7 @@ pub use heatmap::{Heatmap, heatmap};
 pub use line::{Chart, Keep, Trace, chart};
 pub use matrix::cell;
 pub use strip::strip;
-pub use waterfall::{ROW_HEIGHT, bar, waterfall};
+pub use waterfall::{ROW_HEIGHT, bar, gave_up, rest, waterfall};
 
 use maud::{Markup, html};
 

@@ -36,6 +36,25 @@ pub fn bar(total_ns: u64, timing: PhaseTiming, words: Words<'_>) -> Markup {
     Canvas { class: "phase", width: WIDTH, height: ROW_HEIGHT }.draw(words, &drawing)
 }
 
+/// Draws the time that a failed step spent after its last phase; none for one that succeeded.
+#[must_use]
+pub fn gave_up(total_ns: u64, step: &StepResult, words: Words<'_>) -> Option<Markup> {
+    let axis = Axis { total_ns };
+    step.failure.as_ref().map(|_| {
+        let drawing = html! { path fill="url(#hatch)" d=(axis.block(rest(step), 0, 12)) {} };
+        Canvas { class: "phase", width: WIDTH, height: ROW_HEIGHT }.draw(words, &drawing)
+    })
+}
+
+/// What is left of a step after the last phase that ended: offset and length.
+pub fn rest(step: &StepResult) -> (u64, u64) {
+    let end = step.offset_ns.saturating_add(step.duration_ns);
+    let ended =
+        step.phases.iter().map(|phase| phase.offset_ns.saturating_add(phase.duration_ns)).max();
+    let from = ended.unwrap_or(step.offset_ns).min(end);
+    (from, end - from)
+}
+
 /// Kinds of phases.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -63,17 +82,10 @@ impl Axis {
     }
 
     fn step(&self, step: &StepResult, top: u32) -> Markup {
-        let end = step.offset_ns.saturating_add(step.duration_ns);
-        let ended =
-            step.phases.iter().map(|phase| phase.offset_ns.saturating_add(phase.duration_ns)).max();
-        let gave_up = ended.unwrap_or(step.offset_ns).min(end);
         html! {
             path class="extent" d=(self.block((step.offset_ns, step.duration_ns), top, 2)) {}
             (self.phases(&step.phases, top))
-            @if step.failure.is_some() {
-                // From the last phase that ended to where the step gave up.
-                path fill="url(#hatch)" d=(self.block((gave_up, end - gave_up), top, 12)) {}
-            }
+            @if step.failure.is_some() { path fill="url(#hatch)" d=(self.block(rest(step), top, 12)) {} }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What happened lately.
 
 use crate::base::clock::UnixNanos;
+use crate::model::objective::Severity;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +19,8 @@ pub struct ChangeView {
 /// Kinds of things that happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// An alert began to fire.
-    Fired,
+    /// An alert of this severity began to fire.
+    Fired(Severity),
     /// An alert was resolved.
     Resolved,
     /// Data went missing under a firing alert.

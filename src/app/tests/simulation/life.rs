@@ -206,6 +206,7 @@ fn spec((name, cadence): (&'static str, Cadence)) -> Arc<ProbeSpec> {
         labels: Labels::default(),
         steps: Vec::new(),
         cleanup: Vec::new(),
+        writes: Arc::from([]),
     })
 }
 

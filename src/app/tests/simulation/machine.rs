@@ -1,13 +1,13 @@
 //! The daemon between its sockets: folded state, a journal of records in memory, the queue of the
 //! couriers. Decides and delivers as the loops of `app` do.
 
-use super::super::setup::Setup;
+use super::super::setup::{Encoded, Setup};
 use super::receiver::Receivers;
 use crate::alert::Core;
 use crate::alert::codec::transition_record;
 use crate::alert::evaluate::{Inputs, evaluate};
 use crate::base::backoff::Backoff;
-use crate::base::clock::{Clock, UnixNanos};
+use crate::base::clock::Clock;
 use crate::model::alert::Transition;
 use crate::model::notification::Delivery;
 use crate::model::position::{Lane, Position};
@@ -15,7 +15,6 @@ use crate::model::slot::Slot;
 use crate::notify::{Attempt, DeliveryResult, Moment, Queue};
 use crate::wire::record::{DeliveryRecord, Envelope, Kind};
 use bytes::Bytes;
-use prost::Message;
 use rand::Rng;
 use rand::rngs::StdRng;
 use std::time::Duration;
@@ -39,7 +38,7 @@ pub(super) struct Machine {
     queue: Queue,
     in_flight: Vec<(Attempt, Delivery)>,
     /// The newest checkpoint, and how many records of the journal it holds.
-    checkpoint: (Vec<u8>, usize),
+    checkpoint: (Encoded, usize),
 }
 
 // === impl Machine ===
@@ -49,7 +48,7 @@ impl Machine {
     pub(super) fn new(clock: Clock, setup: Setup) -> Self {
         let core = setup.fresh(clock.now());
         let queue = Queue::new(setup.policy.receivers.clone(), BACKOFF);
-        let checkpoint = (encode(&core, clock.now()), 0);
+        let checkpoint = (Encoded::of(&core, clock.now()), 0);
         Self { clock, setup, core, journal: Vec::new(), queue, in_flight: Vec::new(), checkpoint }
     }
 
@@ -122,7 +121,7 @@ impl Machine {
         self.core.store.counts.settle();
         self.core.store.evidence.settle(Slot::of(now));
         self.core.folder.settle(&self.core.store, now);
-        self.checkpoint = (encode(&self.core, now), self.journal.len());
+        self.checkpoint = (Encoded::of(&self.core, now), self.journal.len());
     }
 
     /// The process dies: what the couriers knew is gone, state comes from the checkpoint and from the
@@ -137,11 +136,6 @@ impl Machine {
         self.queue = Queue::new(self.setup.policy.receivers.clone(), BACKOFF);
         self.in_flight.clear();
     }
-}
-
-/// State as a checkpoint holds it.
-pub(super) fn encode(core: &Core, now: UnixNanos) -> Vec<u8> {
-    core.save(1, now).encode_to_vec()
 }
 
 /// Applies a record as the fold does, live and in replay.

@@ -10,11 +10,11 @@ mod machine;
 mod receiver;
 
 use self::life::Life;
-use self::machine::{Logged, Machine, apply, encode};
+use self::machine::{Logged, Machine, apply};
 use super::backend::Backend;
 use super::canonical::{assert_same, canonical};
 use super::phones::{Account, Phones};
-use super::setup::Setup;
+use super::setup::{Encoded, Setup};
 use super::{START, envelope};
 use crate::base::clock::{Clock, UnixNanos};
 use crate::model::alert::AlertState;
@@ -120,7 +120,7 @@ fn a_replay_from_any_cut_reaches_the_same_state() {
         let end = life.machine.clock.now();
         let setup = &life.machine.setup;
         let journal = &life.machine.journal;
-        let mut lived = setup.resume(&encode(&life.machine.core, end), end);
+        let mut lived = setup.resume(&Encoded::of(&life.machine.core, end), end);
         let lived = canonical(&mut lived, end);
         let cuts = [0, rng.random_range(0..journal.len())];
         let mut whole = setup.fresh(START);
@@ -129,7 +129,7 @@ fn a_replay_from_any_cut_reaches_the_same_state() {
             journal[at..cut].iter().for_each(|record| apply(&mut whole, record));
             at = cut;
             let now = whole.evaluated_at.unwrap_or(START);
-            let mut resumed = setup.resume(&encode(&whole, now), end);
+            let mut resumed = setup.resume(&Encoded::of(&whole, now), end);
             journal[cut..].iter().for_each(|record| apply(&mut resumed, record));
             let resumed = canonical(&mut resumed, end);
             assert_same(&resumed, &lived, &format!("seed {}, cut {cut}", life.seed));

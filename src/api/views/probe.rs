@@ -1,0 +1,146 @@
+//! A probe's card and its page.
+
+use super::Surroundings;
+use super::series::{DAY_SLOTS, Grid, Reader, RunCounts, quantile_ns};
+use crate::alert::Core;
+use crate::api::page::view::{
+    CellState, HeatColumn, ProbePage, ProbeView, QuantilePoint, StripCell,
+};
+use crate::base::clock::UnixNanos;
+use crate::model::histogram::ExpHistogram;
+use crate::model::objective::{Indicator, IndicatorId};
+use crate::model::probe::ProbeRun;
+use crate::model::series::History;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Slots to a cell of the strip and to a point of the quantiles: ten minutes.
+const TEN_MINUTES: u32 = 60;
+/// Slots to a column of the heatmap.
+const HALF_HOUR: u32 = 180;
+const HOUR: u32 = 360;
+const DAY: Duration = Duration::from_secs(86_400);
+const STRIP_STEP: Duration = Duration::from_secs(600);
+
+/// `/probes/{name}`; none when no probe of that name is scheduled.
+#[must_use]
+pub fn probe(
+    core: &Core,
+    history: &dyn History,
+    around: &Surroundings,
+    name: &str,
+    now: UnixNanos,
+) -> Option<ProbePage> {
+    let schedule = around.schedules.get(name)?;
+    let reader = Reader { core, history };
+    let evidence = core.store.evidence.probes.get(name);
+    let newest_first = |runs: Option<&std::collections::VecDeque<Arc<ProbeRun>>>| {
+        runs.into_iter().flatten().rev().map(|run| ProbeRun::clone(run)).collect()
+    };
+    let quantiles = reader.latencies(name, Grid::last(now, DAY_SLOTS, TEN_MINUTES));
+    let slos = core.policy.slos.iter().filter(|slo| slo.probe() == Some(name));
+    Some(ProbePage {
+        now,
+        version: around.version.clone(),
+        probe: card(reader, name, schedule, now),
+        slos: slos.map(|slo| slo.name.clone()).collect(),
+        runs: newest_first(evidence.map(|kept| &kept.runs)),
+        failed: newest_first(evidence.map(|kept| &kept.failed)),
+        quantiles: quantiles.iter().map(quantile_point).collect(),
+        heatmap: heatmap(reader, name, now),
+        span: DAY,
+    })
+}
+
+/// The card of a probe, also before its first run.
+pub(super) fn card(reader: Reader<'_>, name: &str, schedule: &str, now: UnixNanos) -> ProbeView {
+    let evidence = reader.core.store.evidence.probes.get(name);
+    let last = evidence.and_then(|kept| kept.runs.back()).map(|run| ProbeRun::clone(run));
+    let hour = reader.latencies(name, Grid::last(now, HOUR, HOUR));
+    let hour = hour.first();
+    let threshold = strictest_threshold(reader.core, name);
+    ProbeView {
+        name: name.to_owned(),
+        protocol: last.as_ref().map(protocol).unwrap_or_default(),
+        target: last.as_ref().and_then(target).unwrap_or_default(),
+        schedule: schedule.to_owned(),
+        labels: last.as_ref().map(|run| run.labels.clone()).unwrap_or_default(),
+        p50_ns: hour.and_then(|latencies| quantile_ns(latencies, 0.5)),
+        p95_ns: hour.and_then(|latencies| quantile_ns(latencies, 0.95)),
+        under_ns: threshold.map(|(under_ns, _)| under_ns),
+        strip: strip(reader, name, threshold.map(|(_, indicator)| indicator), now),
+        strip_step: STRIP_STEP,
+        last,
+    }
+}
+
+/// The protocols of a run's steps, each once; waiting for a message is none of its own.
+fn protocol(run: &ProbeRun) -> String {
+    let mut protocols: Vec<&str> = Vec::new();
+    for step in &run.steps {
+        if step.protocol != "expect" && !protocols.contains(&step.protocol.as_str()) {
+            protocols.push(&step.protocol);
+        }
+    }
+    protocols.join("+")
+}
+
+fn target(run: &ProbeRun) -> Option<String> {
+    run.steps.iter().map(|step| &step.target).find(|target| !target.is_empty()).cloned()
+}
+
+/// The lowest threshold on whole runs of a probe, and its indicator. Thresholds on phases do not
+/// compare with a run's value.
+fn strictest_threshold(core: &Core, name: &str) -> Option<(u64, IndicatorId)> {
+    let on_probe = core.policy.slos.iter().filter(|slo| slo.probe() == Some(name));
+    let thresholds = on_probe.filter_map(|slo| match &slo.indicator {
+        Indicator::Latency { under_ns, phase: None, .. } => Some((*under_ns, slo.indicator.id())),
+        _ => None,
+    });
+    thresholds.min()
+}
+
+fn strip(
+    reader: Reader<'_>,
+    name: &str,
+    indicator: Option<IndicatorId>,
+    now: UnixNanos,
+) -> Vec<StripCell> {
+    let grid = Grid::last(now, DAY_SLOTS, TEN_MINUTES);
+    let runs = reader.runs(name, grid);
+    let mut bad = vec![0_u32; grid.cells()];
+    let counts = indicator.and_then(|id| reader.core.store.counts.get(id));
+    for (slot, counts) in counts.map(|c| c.fine(grid.from, grid.to)).unwrap_or_default() {
+        if let Some(cell) = grid.cell(slot).and_then(|at| bad.get_mut(at)) {
+            *cell = cell.saturating_add(u32::try_from(counts.bad).unwrap_or(u32::MAX));
+        }
+    }
+    // Every failed run is bad, too: what is bad beyond them was too slow.
+    let slow = |counts: &RunCounts, bad: u32| {
+        bad.saturating_sub(counts.failed).min(counts.runs.saturating_sub(counts.failed))
+    };
+    runs.iter().zip(bad).map(|(counts, bad)| strip_cell(*counts, slow(counts, bad))).collect()
+}
+
+fn strip_cell(counts: RunCounts, slow: u32) -> StripCell {
+    let state = match (counts.runs, counts.failed, slow) {
+        (0, ..) => CellState::NoData,
+        (_, 0, 0) => CellState::Good,
+        (_, 0, _) => CellState::Slow,
+        _ => CellState::Failed,
+    };
+    StripCell { state, runs: counts.runs, failed: counts.failed, slow }
+}
+
+fn heatmap(reader: Reader<'_>, name: &str, now: UnixNanos) -> Vec<HeatColumn> {
+    let grid = Grid::last(now, DAY_SLOTS, HALF_HOUR);
+    let runs = reader.runs(name, grid);
+    let columns = reader.latencies(name, grid).into_iter().zip(runs);
+    columns
+        .map(|(latencies, runs)| HeatColumn { latencies, failed: runs.without_latency })
+        .collect()
+}
+
+fn quantile_point(latencies: &ExpHistogram) -> QuantilePoint {
+    QuantilePoint { p50_ns: quantile_ns(latencies, 0.5), p95_ns: quantile_ns(latencies, 0.95) }
+}

@@ -1,0 +1,126 @@
+//! `radiosonde probe`: runs probes now and says how each went.
+//!
+//! [`select`] finds the probes, this file runs them one after the other, and [`report`] says what
+//! came of it: as a [`waterfall`] and a [`percentiles`] table for people, as JSON for machines, as
+//! [`junit`] for CI. While it lasts, [`progress`] tells somebody at a terminal how far it is.
+
+mod axis;
+mod junit;
+mod percentiles;
+mod progress;
+mod report;
+mod select;
+mod waterfall;
+
+use super::arguments::{Files, ProbeArguments, ReportFormat};
+use super::exit::{FAILED, INTERRUPTED, INVALID};
+use super::out_file::{OutError, OutFile};
+use super::problems;
+use super::process::{block_on, end_after_run};
+use super::terminal::{complain, hint, note, plain, print};
+use crate::base::clock::Clock;
+use crate::base::error::Chain;
+use crate::base::shutdown::Shutdown;
+use crate::model::probe::ProbeRun;
+use crate::probe::spec::ProbeSpec;
+use crate::probe::{Context, SlotStart, run_once};
+use crate::telemetry::Telemetry;
+use progress::Progress;
+use report::Transcript;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// A probe and its runs so far.
+struct Series<'a> {
+    probe: &'a ProbeSpec,
+    runs: Vec<ProbeRun>,
+}
+
+/// Carries the command out.
+pub(super) fn probe(files: &Files, wanted: &ProbeArguments) -> ExitCode {
+    let loaded = files.load();
+    let Some(settings) = &loaded.settings else { return problems::report(&loaded) };
+    let probes = match select::select(&settings.probes, &wanted.names, &wanted.labels) {
+        Ok(probes) => probes,
+        Err(nothing) => {
+            let code = complain(&nothing.words, INVALID);
+            hint(&nothing.hint);
+            return code;
+        }
+    };
+    let out = match wanted.out.as_deref().map(OutFile::create).transpose() {
+        Ok(out) => out,
+        Err(error) => return complain(&Chain(&error).to_string(), INVALID),
+    };
+    block_on(run_all(&probes, wanted, out))
+}
+
+async fn run_all(
+    probes: &[Arc<ProbeSpec>],
+    wanted: &ProbeArguments,
+    out: Option<OutFile>,
+) -> ExitCode {
+    let stop = Shutdown::new();
+    drop(tokio::spawn(end_after_run(stop.clone())));
+    let context = Context::new(Clock::system(), Telemetry::new());
+    let total = probes.len().saturating_mul(wanted.repeat as usize);
+    let mut progress = Progress::new(context.clock.clone(), total);
+    let shown = wanted.format == ReportFormat::Text || out.is_some();
+    let mut transcript = Transcript::new(wanted.repeat, shown);
+    let mut all: Vec<Series<'_>> = Vec::new();
+    for probe in probes {
+        let mut series = Series { probe, runs: Vec::new() };
+        for _ in 0..wanted.repeat {
+            if stop.has_begun() {
+                break;
+            }
+            let run = run_once(probe, SlotStart::now(&context.clock), &context);
+            let run = progress.during(&probe.name, run).await;
+            transcript.run(probe, &run);
+            series.runs.push(run);
+        }
+        if !series.runs.is_empty() {
+            all.push(series);
+        }
+    }
+    progress.end();
+    transcript.end(&all);
+    let document = match report::document(wanted.format, &all, &transcript) {
+        Ok(document) => document,
+        Err(error) => return complain(&format!("no report: {}", Chain(&error)), FAILED),
+    };
+    if let Err(error) = deliver(wanted, out, &document) {
+        return complain(&Chain(&error).to_string(), FAILED);
+    }
+    verdict(&all, total)
+}
+
+/// Hands the report to the file or, where it was not shown while it grew, to standard output.
+fn deliver(wanted: &ProbeArguments, out: Option<OutFile>, document: &str) -> Result<(), OutError> {
+    match (out, &wanted.out) {
+        (Some(out), Some(path)) => {
+            out.finish(&plain(document))?;
+            note(&format!("the report is in {}", path.display()));
+        }
+        _ if wanted.format != ReportFormat::Text => drop(print(document)),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn verdict(all: &[Series<'_>], total: usize) -> ExitCode {
+    let done = all.iter().map(|series| series.runs.len()).sum::<usize>();
+    if done < total {
+        return complain(&format!("interrupted: {done} of {total} runs were done"), INTERRUPTED);
+    }
+    let passed = all.iter().flat_map(|series| &series.runs).all(ProbeRun::succeeded);
+    ExitCode::from(if passed { 0 } else { FAILED })
+}
+
+// === impl Series ===
+
+impl Series<'_> {
+    fn failed(&self) -> impl Iterator<Item = &ProbeRun> {
+        self.runs.iter().filter(|run| !run.succeeded())
+    }
+}

@@ -1,0 +1,82 @@
+//! `radiosonde run`: the daemon, and words at its start.
+
+use super::arguments::Files;
+use super::demo_hint::demo_hint;
+use super::exit::FAILED;
+use super::palette::{DIM, Mark, STRONG, WARNING, paint};
+use super::problems;
+use super::process::{block_on, end_on_signal};
+use super::terminal::{complain, count, is_watched, say};
+use crate::app::daemon::{self, Addresses};
+use crate::base::clock::Clock;
+use crate::base::error::Chain;
+use crate::base::shutdown::Shutdown;
+use crate::config::Settings;
+use crate::telemetry::logs::{self, LogFormat};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+/// Runs the daemon until a signal ends it. `backend` is where the demo's back end would listen.
+pub(super) fn run(files: Files, backend: SocketAddr) -> ExitCode {
+    let loaded = files.load();
+    let Some(settings) = loaded.settings.clone() else { return problems::report(&loaded) };
+    logs::init(settings.daemon.log_format, &settings.daemon.log_level);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let watched = is_watched() && settings.daemon.log_format == LogFormat::Text;
+    block_on(async move {
+        let shutdown = Shutdown::new();
+        drop(tokio::spawn(end_on_signal(shutdown.clone())));
+        if let Some(words) = demo_hint(&settings.probes, backend).await {
+            warn_of_demo(&words, watched);
+        }
+        let words = banner(&settings);
+        let source = files.source();
+        let outcome = daemon::run(settings, source, Clock::system(), shutdown, |addresses| {
+            announce(addresses, &words, watched);
+        });
+        match outcome.await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(&Chain(&*error).to_string(), FAILED),
+        }
+    })
+}
+
+fn warn_of_demo(words: &str, watched: bool) {
+    if watched {
+        say(&format!("{} {words}\n", paint(WARNING, Mark::Warning.sign())));
+    } else {
+        tracing::warn!(hint = words, "the probes are the demo's");
+    }
+}
+
+fn announce(addresses: Addresses, words: &str, watched: bool) {
+    let Addresses { page, otlp_http, otlp_grpc } = addresses;
+    if !watched {
+        tracing::info!(page = %format!("http://{page}"), %otlp_http, %otlp_grpc, "radiosonde runs");
+        return;
+    }
+    let line = |name: &str, address: SocketAddr| {
+        format!("  {} http://{address}\n", paint(DIM, &format!("{name:<10}")))
+    };
+    say(&format!(
+        "\n{words}{}{}{}\n",
+        line("page", page),
+        line("OTLP/HTTP", otlp_http),
+        line("OTLP/gRPC", otlp_grpc),
+    ));
+}
+
+/// What runs, in two lines.
+fn banner(settings: &Settings) -> String {
+    let name = paint(STRONG, concat!("radiosonde ", env!("CARGO_PKG_VERSION")));
+    format!(
+        "{name} runs with {}, {} and {}; data in {}\n{}\n",
+        count(settings.probes.len(), "probe", "probes"),
+        count(settings.slos.len(), "SLO", "SLOs"),
+        count(settings.receivers.len(), "receiver", "receivers"),
+        settings.daemon.data.display(),
+        paint(DIM, "Ctrl-C ends it; SIGHUP or POST /-/reload reads the files anew"),
+    )
+}
