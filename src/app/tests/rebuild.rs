@@ -117,8 +117,8 @@ impl Started {
 /// first checkpoint; and that it is made anew once.
 #[test]
 fn damaged_history_is_made_anew() {
-    let cases: [(&[Tier], fn(&Path)); 4] = [
-        (&[Tier::TenSeconds], cut),
+    let cases = [
+        (&[Tier::TenSeconds][..], cut as fn(&Path)),
         (&[Tier::OneMinute], garbage),
         (&Tier::ALL, cut),
         (&Tier::ALL, flip),

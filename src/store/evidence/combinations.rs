@@ -212,7 +212,7 @@ mod tests {
         Slot((1_000 + week) * WEEK + hour * HOUR + minute * MINUTE)
     }
 
-    fn named<'a>(sums: Vec<(&'a Combination, GoodTotal)>) -> Vec<(&'a str, u64)> {
+    fn named(sums: Vec<(&Combination, GoodTotal)>) -> Vec<(&str, u64)> {
         let mut named: Vec<_> = sums.into_iter().map(|(c, n)| (&*c.0[3], n.total)).collect();
         named.sort_unstable();
         named

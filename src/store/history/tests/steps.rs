@@ -64,9 +64,8 @@ fn a_crash_between_any_two_steps_is_survived() {
         history.recover(committed).expect("recovered");
         let next = committed as u32 + 1;
         for tier in Tier::ALL {
-            let read = |from: Slot| {
-                history.read(tier, SERIES, from, Slot(u32::MAX)).expect("readable")
-            };
+            let read =
+                |from: Slot| history.read(tier, SERIES, from, Slot(u32::MAX)).expect("readable");
             let written = |last: u32| (1..=last).map(move |epoch| value(tier, epoch));
             let kept: Vec<_> = written(next - 1).filter(|(slot, _)| *slot >= horizon).collect();
             assert_eq!(read(horizon), kept, "{tier:?} at {committed}");
