@@ -1,11 +1,10 @@
 //! Starts everything in order, one line a subsystem, and ends it in reverse.
 
-use super::checkpoint_loop::Checkpoints;
 use super::collector::Collector;
 use super::engine::Engine;
 use super::front_door::{self, FrontDoor};
 use super::handle::Handle;
-use super::rebuild::Rebuild;
+use super::opening::Opened;
 use super::recount::Recount;
 use super::reload::{self, Source};
 use super::replay::Replayed;
@@ -116,17 +115,8 @@ pub async fn run(
     let files = Arc::new(SystemFiles);
     let data = Arc::new(DataDir::open(&daemon.data, files.clone())?);
     let checkpoint = data.read_checkpoint()?;
-    let epoch = checkpoint.as_ref().map_or(0, |state| state.epoch);
-    if let Some(state) = &checkpoint {
-        let at = UnixNanos(state.at_unix_nano).as_seconds();
-        telemetry.checkpoint_last_success_timestamp_seconds.set(at);
-    }
-    let opened = opening::history(&settings, &data, epoch, &telemetry)?;
-    let made = checkpoint.as_ref().map_or(now, |state| UnixNanos(state.at_unix_nano));
-    let rebuild = Rebuild::new(Arc::clone(&opened.history), opened.set_aside, made, epoch);
-    let rebuild = Arc::new(rebuild);
-    let history: Arc<dyn History> = opened.history;
-    let checkpoints = Checkpoints::new(data.clone(), Arc::clone(&history), opened.keep);
+    let Opened { history, rebuild, checkpoints } =
+        opening::history(&settings, &data, checkpoint.as_ref(), &telemetry)?;
     let (control, folds_control) = mpsc::channel(FOLD_QUEUE);
     let (bulk, folds_bulk) = mpsc::channel(FOLD_QUEUE);
     let sinks = Sinks { control, bulk };

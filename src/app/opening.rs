@@ -1,7 +1,9 @@
 //! What a start opens: listeners, history, the hashes of items, the journal's and the front door's
 //! configuration.
 
+use super::checkpoint_loop::Checkpoints;
 use super::daemon::{Addresses, StartError};
+use super::rebuild::Rebuild;
 use super::reload;
 use crate::alert::Core;
 use crate::base::clock::UnixNanos;
@@ -11,13 +13,12 @@ use crate::journal;
 use crate::model::series::{History, Tier};
 use crate::store::data_dir::{DataDir, DataDirError};
 use crate::store::dedupe_files;
-use crate::store::history::{Config as HistoryConfig, SetAside, SledHistory};
+use crate::store::history::{Config as HistoryConfig, SledHistory};
 use crate::telemetry::Telemetry;
 use crate::wire::state::CheckpointState;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// Binds a listener.
@@ -31,13 +32,13 @@ pub async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener, StartE
 }
 
 /// History as a start finds it.
-pub struct OpenedHistory {
+pub struct Opened {
     /// The engine.
-    pub history: Arc<SledHistory>,
-    /// Windows that are to be made anew from the journal.
-    pub set_aside: Vec<SetAside>,
-    /// How long each tier is kept.
-    pub keep: [(Tier, Duration); 2],
+    pub history: Arc<dyn History>,
+    /// What is to be made anew in it from the journal.
+    pub rebuild: Arc<Rebuild>,
+    /// Where checkpoints go.
+    pub checkpoints: Checkpoints,
 }
 
 /// Opens history at the checkpoint's epoch. What cannot be opened is set aside.
@@ -46,10 +47,13 @@ pub struct OpenedHistory {
 /// When the folder cannot be used at all.
 pub fn history(
     settings: &Settings,
-    data: &DataDir,
-    epoch: u64,
+    data: &Arc<DataDir>,
+    checkpoint: Option<&CheckpointState>,
     telemetry: &Telemetry,
-) -> Result<OpenedHistory, StartError> {
+) -> Result<Opened, StartError> {
+    let (epoch, at) =
+        checkpoint.map(|state| (state.epoch, UnixNanos(state.at_unix_nano))).unwrap_or_default();
+    telemetry.checkpoint_last_success_timestamp_seconds.set(at.as_seconds());
     let limits = settings.daemon.history;
     let keep =
         [(Tier::TenSeconds, limits.ten_seconds_keep), (Tier::OneMinute, limits.one_minute_keep)];
@@ -64,7 +68,13 @@ pub fn history(
         tracing::error!(from = %set_aside.from.display(), to = %set_aside.to.display(), reason = set_aside.reason, "history was set aside");
     }
     history.recover(epoch)?;
-    Ok(OpenedHistory { history: Arc::new(history), set_aside: report.set_aside, keep })
+    let sled = Arc::new(history);
+    let history: Arc<dyn History> = sled.clone();
+    Ok(Opened {
+        checkpoints: Checkpoints::new(Arc::clone(data), Arc::clone(&history), keep),
+        rebuild: Arc::new(Rebuild::new(sled, report.set_aside, at, epoch)),
+        history,
+    })
 }
 
 /// Puts back the hashes of items that were folded before the checkpoint. What is missing shortens the

@@ -2,6 +2,7 @@
 
 mod damage;
 mod sizes;
+mod steps;
 
 use super::conformance::{BASE, Engine, SERIES, conformance, counters};
 use super::shelf::EXTRA_OPEN;

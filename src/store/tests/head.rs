@@ -38,7 +38,7 @@ fn key(series: u8) -> SeriesKey {
 
 /// Even series count, odd ones are histograms.
 fn slot_value(series: u8, value: u64) -> SlotValue {
-    if series % 2 == 0 {
+    if series.is_multiple_of(2) {
         return SlotValue::Counter(value.into());
     }
     let mut histogram = ExpHistogram::default();
