@@ -47,7 +47,7 @@ pub async fn run(State(state): State<ApiState>, Path(id): Path<String>) -> Respo
 /// `/slos/{name}`
 pub async fn slo(State(state): State<ApiState>, Path(name): Path<String>) -> Response {
     let (around, now) = ((state.surroundings)(), state.clock.now());
-    let view = views::slo(&state.core.read(), &*state.history, &around, &name, now);
+    let view = views::slo(&state.core.read(), &around, &name, now);
     view.map_or_else(
         || missing(&state, &format!("/slos/{name}")),
         |view| html(page::render_slo(&view)),

@@ -73,7 +73,7 @@ async fn evidence_is_told() {
         ("/api/slos/send-on-phones", "/spans/0/attributes/region", json!("ap-south")),
         ("/api/slos/send-on-phones", "/factors/0/values/0/value", json!("ap-south")),
         ("/api/slos/send-on-phones", "/incidents/0/id", json!("incident-1")),
-        ("/api/probes/echo", "/cells/143/slow", json!(1)),
+        ("/api/probes/echo", "/cells/119/slow", json!(1)),
         ("/api/probes", "/probes/1/last", json!(null)),
         (&format!("/api/runs/{RUN}"), "/slos/0/good", json!(false)),
         ("/api/phones", "/slos/0/matrices/1/columns", json!(["ap-south", "eu-west"])),
