@@ -35,7 +35,7 @@ pub fn render_probe(view: &ProbePage) -> String {
                 @if at > 0 { ", " }
                 a href=(links::slo(slo)) { (slo) } } }
         }
-        (section("day", &lately(view), &day_body(view, &page)))
+        (section("day", lately(view), &day_body(view, &page)))
         (section("latency", "Latency", &latencies(view)))
         (section("failed", "Last failed runs", &listed(view.now, &view.failed, "Last failed runs", "None is kept: no run has failed lately.")))
         (section("runs", "Last runs", &listed(view.now, view.runs.get(..RUNS).unwrap_or(&view.runs), "Last runs, newest first", "No run yet.")))

@@ -9,7 +9,7 @@ use crate::base::clock::UnixNanos;
 use crate::model::histogram::ExpHistogram;
 use crate::model::probe::Outcome;
 use crate::model::series::{History, SeriesKey, SlotValue, Tier};
-use crate::model::slot::{SLOT_SECONDS, Slot};
+use crate::model::slot::{SLOT_SECONDS, Slot, slots_in};
 use crate::store::counts::COARSE_WIDTH;
 use std::time::Duration;
 
@@ -107,8 +107,15 @@ impl Reader<'_> {
         let first = self.runs(probe, day).iter().position(|cell| cell.runs > 0);
         let Some(first) = first else { return day };
         let age = (day.cells() - first) as u32 * day.step;
-        let shorter = LIVES.iter().find(|(span, _)| age <= *span);
-        shorter.map_or(day, |(span, step)| Grid::last(now, *span, *step))
+        let Some((span, step)) = LIVES.iter().find(|(span, _)| age <= *span) else { return day };
+        // A cell shorter than the time between two runs would be a gap.
+        let every = self.core.policy.probe_intervals.get(probe).copied().unwrap_or_default();
+        let whole_slots = every.saturating_add(Duration::from_secs(SLOT_SECONDS - 1));
+        let step = match slots_in(whole_slots).max(*step) {
+            fine if fine < MINUTE => fine,
+            coarse => coarse.next_multiple_of(MINUTE),
+        };
+        Grid::last(now, span.next_multiple_of(step), step)
     }
 
     /// Latencies of a probe's runs by cell.
