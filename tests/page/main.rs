@@ -1,6 +1,11 @@
 //! The page in a real browser, over a real daemon: on a phone and on a screen, light and dark, with
 //! and without scripts, by keyboard. Chromium is found by `CHROMIUM` or on the `PATH`.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at what it did not expect"
+)]
 
 mod browser;
 mod world;

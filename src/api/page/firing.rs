@@ -1,6 +1,6 @@
 //! *Firing now*: what a tired person reads first, and what they can do about it.
 
-use super::format::{ago, burn, clock, coarse, dimension, objective, share};
+use super::format::{ago, burn, clock, coarse, dimension, objective, sentence, share};
 use super::links;
 use super::parts::{counted, figure};
 use super::svg::{Chart, Keep, Trace, Words, chart};
@@ -49,7 +49,7 @@ fn card(now: UnixNanos, alert: &FiringView) -> Markup {
                 }
                 (flags(now, alert))
             }
-            p .summary { (alert.summary) }
+            p .summary { (sentence(&alert.summary)) }
             (factors(&alert.explanation))
             (figures(alert))
             @if alert.recent.iter().flatten().next().is_some() { (recent(now, alert)) }

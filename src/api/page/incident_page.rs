@@ -1,7 +1,7 @@
 //! `/incidents/{id}`: one life of an alert: what happened, who was told, and whether they got it.
 
 use super::firing::{factors, runbook_link, word};
-use super::format::{NOTHING, ago, coarse};
+use super::format::{NOTHING, ago, coarse, sentence};
 use super::links;
 use super::parts::{Column, calm, event, events, facts, figure, rows, section};
 use super::shell::{Shell, trail};
@@ -26,7 +26,7 @@ pub fn render_incident(view: &IncidentView) -> String {
     let main = html! {
         (trail(if view.is_slo { &slo } else { &[] }))
         div .title { h1 { (word(view.severity)) ": " (view.name) } (state(level, status)) }
-        p .summary { (view.summary) }
+        p .summary { (sentence(&view.summary)) }
         p .meta {
             @if let Some(owner) = &view.owner { (owner) " · " }
             @if let Some((who, at)) = &incident.acknowledged { "acknowledged by " (who) ", " (ago(view.now, *at)) " · " }

@@ -2,7 +2,8 @@
 
 use super::firing::{exhaustion, factors, runbook_link, word};
 use super::format::{
-    NOTHING, absolute, ago, attained, burn, coarse, grouped, latency, objective, share, time,
+    NOTHING, absolute, ago, attained, burn, coarse, grouped, latency, objective, sentence, share,
+    time,
 };
 use super::links;
 use super::parts::{Column, calm, event, events, facts, figure, plot, rows, section};
@@ -134,7 +135,7 @@ fn explanation(view: &SloPage) -> Markup {
         return html! {};
     }
     let body = html! {
-        @if let Some(sentence) = &view.explanation { p { (sentence) } }
+        @if let Some(text) = &view.explanation { p { (sentence(text)) } }
         (factors(&view.factors))
     };
     section("explanation", "What explains it", &body)
