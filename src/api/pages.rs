@@ -73,7 +73,8 @@ pub async fn events(
                 let _ = state.seen.borrow_and_update();
             }
         }
-        Some((Ok(Event::default().event("refresh").data("")), state))
+        // Browsers drop an event without data.
+        Some((Ok(Event::default().event("refresh").data("now")), state))
     });
     Sse::new(stream).keep_alive(KeepAlive::default())
 }

@@ -151,6 +151,14 @@ fn the_document_is_complete() {
     assert_eq!(ids.len(), all, "{ids:?}");
 }
 
+/// Guarantees that an open page is told of news by an event that browsers deliver: they drop those
+/// without data.
+#[tokio::test]
+async fn open_pages_are_told() {
+    let event = Served::start().await.event().await;
+    assert!(event.starts_with("event: refresh\ndata: "), "{event:?}");
+}
+
 /// Guarantees that pages link to JSON that is there.
 #[tokio::test]
 async fn pages_link_to_their_json() {
