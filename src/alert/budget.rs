@@ -9,7 +9,7 @@ use super::policy::Policy;
 use crate::base::clock::UnixNanos;
 use crate::model::objective::{BurnPair, Slo};
 use crate::model::slot::{GoodTotal, SLOT_SECONDS, Slot, slots_in};
-use crate::store::counts::{CountsBook, IndicatorCounts};
+use crate::store::counts::{COARSE_WIDTH, CountsBook, IndicatorCounts};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -180,16 +180,22 @@ fn data_of(indicator: &IndicatorCounts, missing_after: Duration, now: UnixNanos)
     }
 }
 
-/// What is left of the budget over time, one point each five minutes: for the line on the page.
+/// What is left of the budget over time, a point every `step` slots: for the line on the page.
+/// Below five minutes a point is exact, as far back as ten-second slots reach.
 #[must_use]
 pub fn remaining_over_time(
     slo: &Slo,
     indicator: &IndicatorCounts,
     from: Slot,
     to: Slot,
+    step: u32,
 ) -> Vec<(Slot, f64)> {
     let window = slots_in(slo.window);
-    let slots = indicator.coarse(from.minus(window), to);
+    let slots = if step < COARSE_WIDTH {
+        indicator.fine(from.minus(window), to)
+    } else {
+        indicator.coarse(from.minus(window), to)
+    };
     let (mut entering, mut leaving) = (slots.iter().peekable(), slots.iter().peekable());
     let mut sum = GoodTotal::default();
     let mut line = Vec::new();
@@ -208,10 +214,10 @@ pub fn remaining_over_time(
         } else {
             sum.bad as f64 / (slo.budget_ratio() * expected).max(1e-9)
         };
-        if at >= indicator.since.align(30) {
+        if at >= indicator.since.align(step) {
             line.push((at, 1.0 - spent));
         }
-        at = at.plus(crate::store::counts::COARSE_WIDTH);
+        at = at.plus(step.max(1));
     }
     line
 }

@@ -28,40 +28,28 @@ pub async fn home(State(state): State<ApiState>) -> Response {
 pub async fn probe(State(state): State<ApiState>, Path(name): Path<String>) -> Response {
     let (around, now) = ((state.surroundings)(), state.clock.now());
     let view = views::probe(&state.core.read(), &*state.history, &around, &name, now);
-    view.map_or_else(
-        || missing(&state, &format!("/probes/{name}")),
-        |view| html(page::render_probe(&view)),
-    )
+    found(&state, &format!("/probes/{name}"), view, page::render_probe)
 }
 
 /// `/runs/{id}`
 pub async fn run(State(state): State<ApiState>, Path(id): Path<String>) -> Response {
     let (around, now) = ((state.surroundings)(), state.clock.now());
     let view = run_id(&id).and_then(|run| views::run(&state.core.read(), &around, run, now));
-    view.map_or_else(
-        || missing(&state, &format!("/runs/{id}")),
-        |view| html(page::render_run(&view)),
-    )
+    found(&state, &format!("/runs/{id}"), view, page::render_run)
 }
 
 /// `/slos/{name}`
 pub async fn slo(State(state): State<ApiState>, Path(name): Path<String>) -> Response {
     let (around, now) = ((state.surroundings)(), state.clock.now());
-    let view = views::slo(&state.core.read(), &*state.history, &around, &name, now);
-    view.map_or_else(
-        || missing(&state, &format!("/slos/{name}")),
-        |view| html(page::render_slo(&view)),
-    )
+    let view = views::slo(&state.core.read(), &around, &name, now);
+    found(&state, &format!("/slos/{name}"), view, page::render_slo)
 }
 
 /// `/incidents/{id}`
 pub async fn incident(State(state): State<ApiState>, Path(id): Path<String>) -> Response {
     let (around, now) = ((state.surroundings)(), state.clock.now());
     let view = views::incident(&state.core.read(), &around, &id, now);
-    view.map_or_else(
-        || missing(&state, &format!("/incidents/{id}")),
-        |view| html(page::render_incident(&view)),
-    )
+    found(&state, &format!("/incidents/{id}"), view, page::render_incident)
 }
 
 /// `/changes`
@@ -85,7 +73,8 @@ pub async fn events(
                 let _ = state.seen.borrow_and_update();
             }
         }
-        Some((Ok(Event::default().event("refresh").data("")), state))
+        // Browsers drop an event without data.
+        Some((Ok(Event::default().event("refresh").data("now")), state))
     });
     Sse::new(stream).keep_alive(KeepAlive::default())
 }
@@ -96,6 +85,11 @@ pub(in crate::api) fn run_id(text: &str) -> Option<RunId> {
         .then(|| u128::from_str_radix(text, 16).ok())
         .flatten()
         .map(|id| RunId(id.to_be_bytes()))
+}
+
+/// A page, or that there is none at `path`.
+fn found<V>(state: &ApiState, path: &str, view: Option<V>, render: fn(&V) -> String) -> Response {
+    view.map_or_else(|| missing(state, path), |view| html(render(&view)))
 }
 
 fn html(text: String) -> Response {

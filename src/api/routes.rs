@@ -1,4 +1,4 @@
-//! The routes: the JSON operations of [`super::operations`], the pages, and what all answers have in
+//! The routes: the JSON operations of `operations`, the pages, and what all answers have in
 //! common.
 
 use super::operations::operations;

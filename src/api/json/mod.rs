@@ -1,6 +1,6 @@
 //! Our own JSON: the evidence behind every page, and the requests that change something.
 //!
-//! One file a subject. What is answered is told by a [`shape::Shape`], which is both: it makes the
+//! One file a subject. What is answered is told by a `Shape`, which is both: it makes the
 //! value and its schema in `/api/openapi.json`. Instants are RFC 3339 in UTC, measured durations
 //! integer nanoseconds (`_ns`), shares 0..=1, what is not known is null. Every answer carries
 //! `"version": 1`, errors too.

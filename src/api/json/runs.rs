@@ -56,6 +56,9 @@ const STEP: Shape<StepResult> = Shape(&[
         step.message_latency_ns.into()
     }),
     ("status", whole_or_null, "HTTP status", |step| step.status.into()),
+    ("span_id", text, "16 hex digits, under which the target saw it", |step| {
+        step.span_id.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    }),
     (
         "phases",
         || list(&PHASE.schema()),

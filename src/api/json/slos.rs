@@ -93,9 +93,12 @@ pub(in crate::api) const EVIDENCE: Shape<Examined> = Shape(&[
     (
         "budget_line",
         || list(&number_or_null()),
-        "What was left, over the window to now",
+        "What was left, in equal steps up to now",
         |one| one.page.budget.line.as_slice().into(),
     ),
+    ("budget_line_seconds", whole, "How much time budget_line covers", |one| {
+        one.page.budget.line_span.as_secs().into()
+    }),
     ("explanation", text_or_null, "What explains the bad events", |one| {
         one.page.explanation.as_deref().into()
     }),
@@ -175,7 +178,7 @@ pub(in crate::api) async fn slo(State(state): State<ApiState>, Named(name): Name
     let (around, now) = ((state.surroundings)(), state.clock.now());
     let core = state.core.read();
     let status = core.statuses(now).into_iter().find(|status| status.slo.name == name);
-    let page = views::slo(&core, &*state.history, &around, &name, now);
+    let page = views::slo(&core, &around, &name, now);
     status.zip(page).map_or_else(
         || missing(&format!("no SLO `{name}` is configured")),
         |(status, page)| reply(EVIDENCE.value(&Examined { status, page })),

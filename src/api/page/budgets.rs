@@ -4,11 +4,12 @@ use super::empty;
 use super::firing::exhaustion;
 use super::format::{NOTHING, ago, attained, burn, grouped, objective, share};
 use super::links;
+use super::parts::counted;
 use super::svg::{self, Words};
 use super::symbol::{Level, sign, state};
 use super::view::{BudgetVerdict, BudgetView, BurnView, Exhaustion, PageView};
 use crate::base::clock::UnixNanos;
-use crate::base::duration::format;
+use crate::base::duration::{format, humane};
 use crate::model::objective::Severity;
 use maud::{Markup, html};
 
@@ -16,16 +17,12 @@ use maud::{Markup, html};
 pub(super) fn section(view: &PageView) -> Markup {
     let mut budgets: Vec<&BudgetView> = view.budgets.iter().collect();
     budgets.sort_by_key(|budget| rank(budget.verdict));
-    html! {
-        section #budgets aria-labelledby="budgets-title" {
-            h2 #budgets-title { "Budgets" @if !budgets.is_empty() { " " span .count { (budgets.len()) } } }
-            @if budgets.is_empty() {
-                (empty::slos(view.probes.first().map(|probe| probe.name.as_str())))
-            } @else {
-                (table(view.now, &budgets))
-            }
-        }
-    }
+    let body = if budgets.is_empty() {
+        empty::slos(view.probes.first().map(|probe| probe.name.as_str()))
+    } else {
+        table(view.now, &budgets)
+    };
+    counted("budgets", "Budgets", budgets.len(), &body)
 }
 
 /// What is in trouble comes first; otherwise the order stays.
@@ -101,7 +98,7 @@ fn left(budget: &BudgetView, level: Level) -> Markup {
     let lowest = budget.line.iter().flatten().copied().reduce(f64::min);
     let detail = lowest.map_or_else(
         || format!("Nothing counted in {}.", format(budget.window)),
-        |lowest| format!("Over {}; lowest {}.", format(budget.window), share(lowest)),
+        |lowest| format!("Over {}; lowest {}.", humane(budget.line_span), share(lowest)),
     );
     svg::budget(budget.left, &budget.line, level.class(), Words { title: &title, detail: &detail })
 }

@@ -1,7 +1,7 @@
 //! *What changed*: alerts, reloads, releases seen, late data; and the page with all of it.
 
-use super::format::ago;
 use super::links;
+use super::parts::{calm, event, events, section};
 use super::shell::{Shell, trail};
 use super::symbol::{self, Level};
 use super::view::{ChangeView, ChangesPage, PageView};
@@ -12,18 +12,16 @@ use maud::{Markup, html};
 const SHOWN: usize = 12;
 
 /// The section of the home page.
-pub(super) fn section(view: &PageView) -> Markup {
-    html! {
-        section #changes aria-labelledby="changes-title" {
-            h2 #changes-title { "What changed" }
-            @if view.changes.is_empty() {
-                p .calm { "Nothing yet. Alerts, reloads, releases and late data will be listed here." }
-            } @else {
-                (list(view.now, view.changes.iter().take(SHOWN)))
-                p .actions { a href="/changes" { "All changes" } }
-            }
+pub(super) fn changes(view: &PageView) -> Markup {
+    let body = if view.changes.is_empty() {
+        calm("Nothing yet. Alerts, reloads, releases and late data will be listed here.")
+    } else {
+        html! {
+            (list(view.now, view.changes.iter().take(SHOWN)))
+            p .actions { a href="/changes" { "All changes" } }
         }
-    }
+    };
+    section("changes", "What changed", &body)
 }
 
 /// Renders the page of all changes.
@@ -32,35 +30,19 @@ pub fn render_changes(view: &ChangesPage) -> String {
     let main = html! {
         (trail(&[]))
         h1 { "What changed" }
-        @if view.changes.is_empty() { p .calm { "Nothing yet." } }
+        @if view.changes.is_empty() { (calm("Nothing yet.")) }
         (list(view.now, view.changes.iter()))
     };
-    Shell {
-        title: "What changed",
-        level: Level::Unknown,
-        now: view.now,
-        version: &view.version,
-        live: true,
-        json: Some("/api/changes"),
-    }
-    .wrap(&main)
+    Shell::new("What changed", Level::Unknown, view.now, &view.version)
+        .live()
+        .json("/api/changes")
+        .wrap(&main)
 }
 
 fn list<'a>(now: UnixNanos, changes: impl Iterator<Item = &'a ChangeView>) -> Markup {
-    html! {
-        ol .changes {
-            @for change in changes {
-                li {
-                    span .when { (ago(now, change.at)) }
-                    (symbol::change(change.kind))
-                    span {
-                        @match change.link.as_deref().and_then(links::inside) {
-                            Some(path) => { a href=(path) { (change.text) } }
-                            None => { (change.text) }
-                        }
-                    }
-                }
-            }
+    events(&html! {
+        @for change in changes {
+            (event(now, change.at, symbol::change(change.kind), links::maybe(change.link.as_deref(), &change.text)))
         }
-    }
+    })
 }

@@ -1,7 +1,8 @@
 //! *Firing now*: what a tired person reads first, and what they can do about it.
 
-use super::format::{ago, burn, clock, clock_text, coarse, dimension, objective, share};
+use super::format::{ago, burn, clock, coarse, dimension, objective, sentence, share};
 use super::links;
+use super::parts::{counted, figure};
 use super::svg::{Chart, Keep, Trace, Words, chart};
 use super::symbol::{Level, sign, state};
 use super::view::{ChangeKind, Exhaustion, Factor, FiringView, PageView};
@@ -16,13 +17,11 @@ const FACTORS: usize = 4;
 
 /// The section of the home page.
 pub(super) fn section(view: &PageView) -> Markup {
-    html! {
-        section #firing aria-labelledby="firing-title" {
-            h2 #firing-title { "Firing now" @if !view.firing.is_empty() { " " span .count { (view.firing.len()) } } }
-            @if view.firing.is_empty() { (nothing(view)) }
-            @for alert in &view.firing { (card(view.now, alert)) }
-        }
-    }
+    let body = html! {
+        @if view.firing.is_empty() { (nothing(view)) }
+        @for alert in &view.firing { (card(view.now, alert)) }
+    };
+    counted("firing", "Firing now", view.firing.len(), &body)
 }
 
 fn nothing(view: &PageView) -> Markup {
@@ -31,12 +30,7 @@ fn nothing(view: &PageView) -> Markup {
         p .calm {
             "Nothing is firing."
             @if let Some(change) = last {
-                " Last: "
-                @match change.link.as_deref().and_then(links::inside) {
-                    Some(path) => { a href=(path) { (change.text) } }
-                    None => { (change.text) }
-                }
-                ", " (ago(view.now, change.at)) "."
+                " Last: " (links::maybe(change.link.as_deref(), &change.text)) ", " (ago(view.now, change.at)) "."
             }
         }
     }
@@ -55,9 +49,9 @@ fn card(now: UnixNanos, alert: &FiringView) -> Markup {
                 }
                 (flags(now, alert))
             }
-            p .summary { (alert.summary) }
+            p .summary { (sentence(&alert.summary)) }
             (factors(&alert.explanation))
-            (figures(now, alert))
+            (figures(alert))
             @if alert.recent.iter().flatten().next().is_some() { (recent(now, alert)) }
             (actions(alert))
         }
@@ -115,33 +109,29 @@ pub(super) fn factors(factors: &[Factor]) -> Markup {
     }
 }
 
-fn figures(now: UnixNanos, alert: &FiringView) -> Markup {
+fn figures(alert: &FiringView) -> Markup {
     let page = evidence(alert);
-    let told = alert.told.join(", ");
     html! {
         dl .figures {
             @if let Some(rate) = alert.burn {
-                div {
-                    dt { "Burn" @if let Some(pair) = &alert.pair { " " (pair) } }
-                    dd { a href={ (page) "#burn" } { (burn(rate)) } }
-                }
+                @let name = html! { "Burn" @if let Some(pair) = &alert.pair { " " (pair) } };
+                (figure(name, html! { a href={ (page) "#burn" } { (burn(rate)) } }))
             }
             @if let Some(left) = alert.budget_left {
-                div { dt { "Budget left" } dd { a href={ (page) "#budget" } { (share(left)) } } }
+                (figure("Budget left", html! { a href={ (page) "#budget" } { (share(left)) } }))
             }
             @if alert.exhaustion != Exhaustion::Unknown {
-                div { dt { "Gone in" } dd { (exhaustion(alert.exhaustion)) } }
+                (figure("Gone in", exhaustion(alert.exhaustion)))
             }
-            div {
-                dt { "Told" }
-                dd title=(clock_text(now, alert.since)) {
-                    a href={ (links::incident(&alert.incident)) "#deliveries" } {
-                        @if alert.told.is_empty() { "nobody" } @else { (told) }
-                    }
+            (figure("Told", html! {
+                a href={ (links::incident(&alert.incident)) "#deliveries" } {
+                    @if alert.told.is_empty() { "nobody" } @else { (alert.told.join(", ")) }
                 }
-            }
+            }))
             @if !alert.not_told.is_empty() {
-                div { dt { "Not reached" } dd .warning { (sign(Level::Warning)) (alert.not_told.join(", ")) } }
+                (figure("Not reached", html! {
+                    span .warning { (sign(Level::Warning)) (alert.not_told.join(", ")) }
+                }))
             }
         }
     }

@@ -191,6 +191,11 @@ pub(super) fn dimension(attribute: &str) -> &str {
     }
 }
 
+/// A sentence whose figures stay with their percent signs at the end of a line.
+pub(super) fn sentence(text: &str) -> String {
+    text.replace(" %", "\u{a0}%")
+}
+
 /// A number with a true minus sign, which aligns with digits and is read as such.
 fn signed(value: f64, decimals: usize) -> String {
     let digits = format!("{:.decimals$}", value.abs());

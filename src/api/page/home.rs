@@ -26,17 +26,12 @@ pub fn render_home(view: &PageView) -> String {
         (budgets::section(view))
         (probes::section(view))
         (phones::section(view))
-        (changes::section(view))
+        (changes::changes(view))
     };
-    Shell {
-        title: &title,
-        level: verdict.level,
-        now: view.now,
-        version: &view.version,
-        live: true,
-        json: Some("/api/status"),
-    }
-    .wrap(&main)
+    Shell::new(&title, verdict.level, view.now, &view.version)
+        .live()
+        .json("/api/status")
+        .wrap(&main)
 }
 
 /// The verdict and how fresh the data is.

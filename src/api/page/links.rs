@@ -1,5 +1,7 @@
 //! The paths that the pages link to, in one place, and what may be an outside link at all.
 
+use maud::{Markup, html};
+
 /// The evidence page of a probe.
 pub(super) fn probe(name: &str) -> String {
     format!("/probes/{}", segment(name))
@@ -32,6 +34,16 @@ pub(super) fn outside(url: &str) -> Option<&str> {
 pub(super) fn inside(path: &str) -> Option<&str> {
     let rest = path.strip_prefix('/')?;
     (!rest.starts_with(['/', '\\'])).then_some(path)
+}
+
+/// Words, linked when the path is one of this server.
+pub(super) fn maybe(path: Option<&str>, words: &str) -> Markup {
+    html! {
+        @match path.and_then(inside) {
+            Some(path) => { a href=(path) { (words) } }
+            None => { (words) }
+        }
+    }
 }
 
 /// A name as one segment of a path: everything but RFC 3986's unreserved characters is encoded.

@@ -14,6 +14,7 @@ mod home;
 mod incident_page;
 mod links;
 mod not_found;
+mod parts;
 mod phones;
 mod probe_page;
 mod probes;

@@ -14,6 +14,5 @@ pub fn render_not_found(now: UnixNanos, version: &str, what: &str) -> String {
         p { "There is no " code { (what) } " here, or no longer: the last 100 runs and the last 20 failed runs of each probe are kept." }
         p .actions { a href="/" { "Home" } a href="/#probes" { "Probes" } a href="/#budgets" { "Budgets" } }
     };
-    Shell { title: "Not found", level: Level::Unknown, now, version, live: false, json: None }
-        .wrap(&main)
+    Shell::new("Not found", Level::Unknown, now, version).wrap(&main)
 }

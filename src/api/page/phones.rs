@@ -3,6 +3,7 @@
 use super::empty;
 use super::format::{ago, attained, count, dimension, grouped, objective};
 use super::links;
+use super::parts;
 use super::svg;
 use super::symbol::{Level, sign};
 use super::view::{MatrixCell, MatrixView, PageView, PhoneApp, PhoneSlo, PhonesView};
@@ -23,15 +24,11 @@ const APPS: usize = 6;
 
 /// The section of the home page.
 pub(super) fn section(view: &PageView) -> Markup {
-    html! {
-        section #phones aria-labelledby="phones-title" {
-            h2 #phones-title { "Phones" }
-            @match &view.phones {
-                None => { (empty::phones(&view.endpoints)) }
-                Some(phones) => { (known(view.now, phones)) }
-            }
-        }
-    }
+    let body = match &view.phones {
+        None => empty::phones(&view.endpoints),
+        Some(phones) => known(view.now, phones),
+    };
+    parts::section("phones", "Phones", &body)
 }
 
 fn known(now: UnixNanos, phones: &PhonesView) -> Markup {
@@ -49,7 +46,7 @@ fn reporting(now: UnixNanos, app: &PhoneApp) -> Markup {
     html! {
         li {
             b { (app.name) } " "
-            a href="/metrics" title={ (grouped(app.received)) " items in the last hour" } { (count(app.received)) } " items/h"
+            a href="/metrics" title={ (grouped(app.received)) " items received" } { (count(app.received)) } " items"
             @if app.dropped > 0 { ", " a .warning href="/metrics" { (count(app.dropped)) " dropped" } }
             @if let Some(newest) = app.newest { span .meta { ", newest " (ago(now, newest)) } }
         }

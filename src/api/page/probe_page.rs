@@ -2,13 +2,14 @@
 
 use super::format::{ago, latency, latency_or_nothing};
 use super::links;
+use super::parts::{Column, calm, plot, rows, section};
 use super::probes::{day, legend, numbers};
 use super::shell::{Shell, trail};
 use super::svg::{self, Chart, Keep, Trace, Words, chart};
 use super::symbol::{Level, state};
 use super::view::ProbePage;
 use crate::base::clock::UnixNanos;
-use crate::base::duration::format;
+use crate::base::duration::humane;
 use crate::model::probe::{Outcome, ProbeRun};
 use maud::{Markup, html};
 
@@ -34,58 +35,44 @@ pub fn render_probe(view: &ProbePage) -> String {
                 @if at > 0 { ", " }
                 a href=(links::slo(slo)) { (slo) } } }
         }
-        section #day aria-labelledby="day-title" {
-            h2 #day-title { "Day" }
-            (legend())
-            @if probe.strip.is_empty() { p .calm { "No run yet." } }
-            div .wide { (day(view.now, probe, &page)) }
-        }
-        (latencies(view))
-        section #failed aria-labelledby="failed-title" {
-            h2 #failed-title { "Last failed runs" }
-            @if view.failed.is_empty() { p .calm { "None is kept: no run has failed lately." } }
-            @else { (runs(view.now, &view.failed, "Last failed runs")) }
-        }
-        section #runs aria-labelledby="runs-title" {
-            h2 #runs-title { "Last runs" }
-            @if view.runs.is_empty() { p .calm { "No run yet." } }
-            @else { (runs(view.now, view.runs.get(..RUNS).unwrap_or(&view.runs), "Last runs, newest first")) }
-        }
+        (section("day", lately(view), &day_body(view, &page)))
+        (section("latency", "Latency", &latencies(view)))
+        (section("failed", "Last failed runs", &listed(view.now, &view.failed, "Last failed runs", "None is kept: no run has failed lately.")))
+        (section("runs", "Last runs", &listed(view.now, view.runs.get(..RUNS).unwrap_or(&view.runs), "Last runs, newest first", "No run yet.")))
     };
     let json = format!("/api{page}");
     let title = format!("{word}: probe {}", probe.name);
-    Shell {
-        title: &title,
-        level,
-        now: view.now,
-        version: &view.version,
-        live: true,
-        json: Some(&json),
+    Shell::new(&title, level, view.now, &view.version).live().json(&json).wrap(&main)
+}
+
+/// The title of what the strip shows.
+fn lately(view: &ProbePage) -> String {
+    format!("Last {}", humane(view.now.since(view.probe.strip_start(view.now))))
+}
+
+fn day_body(view: &ProbePage, page: &str) -> Markup {
+    if view.probe.strip.is_empty() {
+        return calm("No run yet.");
     }
-    .wrap(&main)
+    html! {
+        (legend(false))
+        div .wide { (day(view.now, &view.probe, page)) }
+    }
 }
 
 fn latencies(view: &ProbePage) -> Markup {
+    let span = humane(view.span);
+    let title = format!("Latencies, last {span}");
+    let detail = "Time along, latency up on a logarithmic scale, stronger for more runs; hatched at the top where runs failed.";
+    let map = svg::heatmap(&view.heatmap, view.probe.under_ns, Words { title: &title, detail });
+    let threshold = view.probe.under_ns.map(|ns| format!(" · dashed {}", latency(ns)));
     html! {
-        section #latency aria-labelledby="latency-title" {
-            h2 #latency-title { "Latency" }
-            @if view.quantiles.iter().all(|point| point.p50_ns.is_none()) {
-                p .calm { "No run with a value yet." }
-            } @else { (quantiles(view)) }
-            @let span = format(view.span);
-            @let title = format!("Latencies, last {span}");
-            @let detail = "Time along, latency up on a logarithmic scale, stronger for more runs; hatched at the top where runs failed.";
-            @if let Some(map) = svg::heatmap(&view.heatmap, view.probe.under_ns, Words { title: &title, detail }) {
-                figure {
-                    div .plot {
-                        p .scale { span { (latency(map.high_ns)) } span { (latency(map.low_ns)) } }
-                        (map.drawing)
-                    }
-                    figcaption { span { "−" (span) }
-                        span { "stronger: more runs" @if let Some(under) = view.probe.under_ns { " · dashed " (latency(under)) } " · hatched at the top: failed" }
-                        span { "now" } }
-                }
-            }
+        @if view.quantiles.iter().all(|point| point.p50_ns.is_none()) {
+            (calm("No run with a value yet."))
+        } @else { (quantiles(view)) }
+        @if let Some(map) = map {
+            @let meaning = format!("stronger: more runs{} · hatched at the top: failed", threshold.unwrap_or_default());
+            (plot(&[latency(map.high_ns), latency(map.low_ns)], &map.drawing, &span, &meaning))
         }
     }
 }
@@ -99,7 +86,7 @@ fn quantiles(view: &ProbePage) -> Markup {
     // The threshold belongs into the picture unless everything is far below it.
     let limit = view.probe.under_ns.map(|ns| ns as f64).filter(|limit| *limit < highest * 4.0);
     let high = limit.map_or(highest, |limit| limit.max(highest)) * 1.08;
-    let title = format!("p50 and p95, last {}", format(view.span));
+    let title = format!("p50 and p95, last {}", humane(view.span));
     let detail = format!(
         "p50 {}, p95 {} in the last hour.",
         latency_or_nothing(view.probe.p50_ns),
@@ -119,33 +106,26 @@ fn quantiles(view: &ProbePage) -> Markup {
         },
         Words { title: &title, detail: &detail },
     );
-    html! {
-        figure {
-            div .plot {
-                p .scale { span { (latency(high as u64)) } span { (latency((high / 2.0) as u64)) } span { "0" } }
-                (drawing)
-            }
-            figcaption { span { "−" (format(view.span)) }
-                span { "thick p50 · thin p95" @if let Some(limit) = limit { " · dashed " (latency(limit as u64)) } }
-                span { "now" } }
-        }
-    }
+    let scale = [latency(high as u64), latency((high / 2.0) as u64), "0".to_owned()];
+    let threshold = limit.map(|limit| format!(" · dashed {}", latency(limit as u64)));
+    let meaning = format!("thick p50 · thin p95{}", threshold.unwrap_or_default());
+    plot(&scale, &drawing, &humane(view.span), &meaning)
+}
+
+fn listed(now: UnixNanos, runs: &[ProbeRun], caption: &str, nothing: &str) -> Markup {
+    if runs.is_empty() { calm(nothing) } else { table(now, runs, caption) }
 }
 
 /// Runs as a table; each links to its waterfall.
-pub(super) fn runs(now: UnixNanos, runs: &[ProbeRun], caption: &str) -> Markup {
-    html! {
-        div .scroll tabindex="0" role="region" aria-label=(caption) {
-            table .rows {
-                caption .hidden { (caption) }
-                thead { tr {
-                    th scope="col" { "Run" } th scope="col" { "Outcome" } th scope="col" .number { "Value" }
-                    th scope="col" .number { "Whole run" } th scope="col" { "Why" }
-                } }
-                tbody { @for run in runs { (row(now, run)) } }
-            }
-        }
-    }
+pub(super) fn table(now: UnixNanos, runs: &[ProbeRun], caption: &str) -> Markup {
+    const COLUMNS: [Column<'_>; 5] = [
+        Column::Text("Run"),
+        Column::Text("Outcome"),
+        Column::Number("Value"),
+        Column::Number("Whole run"),
+        Column::Text("Why"),
+    ];
+    rows(caption, &COLUMNS, &html! { @for run in runs { (row(now, run)) } })
 }
 
 fn row(now: UnixNanos, run: &ProbeRun) -> Markup {

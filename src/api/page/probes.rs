@@ -3,11 +3,12 @@
 use super::empty;
 use super::format::{ago, hour, latency, latency_or_nothing};
 use super::links;
+use super::parts::counted;
 use super::svg::{self, Words};
 use super::symbol::{Level, sign};
 use super::view::{CellState, PageView, ProbeView, StripCell};
 use crate::base::clock::UnixNanos;
-use crate::base::duration::format;
+use crate::base::duration::humane;
 use crate::model::probe::{Outcome, ProbeRun, StepResult};
 use maud::{Markup, html};
 
@@ -23,19 +24,19 @@ pub(super) fn section(view: &PageView) -> Markup {
             .as_ref()
             .is_none_or(|run| run.outcome == Outcome::Success || run.outcome == Outcome::Missed)
     });
-    html! {
-        section #probes aria-labelledby="probes-title" {
-            h2 #probes-title { "Probes" @if !probes.is_empty() { " " span .count { (probes.len()) } } }
-            @if probes.is_empty() { (empty::probes()) } @else {
-                (legend())
-                div .cards { @for probe in probes { (card(view.now, probe)) } }
-            }
+    let body = if probes.is_empty() {
+        empty::probes()
+    } else {
+        html! {
+            (legend(true))
+            div .cards { @for probe in &probes { (card(view.now, probe)) } }
         }
-    }
+    };
+    counted("probes", "Probes", probes.len(), &body)
 }
 
-/// What shapes and shades mean, once for all cards.
-pub(super) fn legend() -> Markup {
+/// What shapes and shades mean, once for all cards; phases only where waterfalls are.
+pub(super) fn legend(with_phases: bool) -> Markup {
     let phases =
         [("setup", 4, "getting there"), ("wait", 10, "waiting"), ("transfer", 7, "moving bytes")];
     let cells =
@@ -45,7 +46,7 @@ pub(super) fn legend() -> Markup {
     };
     html! {
         p .legend {
-            @for (class, height, word) in phases { span .waterfall { (swatch(class, height, (12 - height) / 2)) (word) } }
+            @for (class, height, word) in phases.iter().filter(|_| with_phases) { span .waterfall { (swatch(class, *height, (12 - height) / 2)) (word) } }
             @for (class, height, word) in cells { span .strip { (swatch(class, height, 12 - height)) (word) } }
         }
     }
@@ -129,13 +130,13 @@ pub(super) fn day(now: UnixNanos, probe: &ProbeView, page: &str) -> Markup {
         hour(start.plus(probe.strip_step.saturating_mul(cells)))
     };
     let span = now.since(start);
-    let title = format!("Last {}", format(span));
+    let title = format!("Last {}", humane(span));
     html! {
         @if !probe.strip.is_empty() {
             a .day href={ (page) "#day" } {
                 (svg::strip(&probe.strip, time_of, Words { title: &title, detail: &summary(&probe.strip) }))
             }
-            p .axis { span { "−" (format(span)) } span { (summary(&probe.strip)) } span { "now" } }
+            p .axis { span { "−" (humane(span)) } span { (summary(&probe.strip)) } span { "now" } }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::format::{NOTHING, absolute, ago, latency, latency_or_nothing, share, time};
 use super::links;
+use super::parts::{calm, facts, figure, section};
 use super::shell::{Shell, trail};
 use super::svg::{self, Words};
 use super::symbol::{Level, state};
@@ -22,66 +23,57 @@ pub fn render_run(view: &RunView) -> String {
         @if let Some(failure) = &run.failure {
             p .failure { b { (failure.reason.as_str()) } ": " (failure.message) }
         }
-        (facts(run))
+        (figures(run))
         (verdicts(&view.slos))
-        section aria-labelledby="waterfall" {
-            h2 #waterfall { "Waterfall" }
-            @if run.steps.is_empty() { p .calm { "Nothing was sent." } } @else { (waterfall(run)) }
-        }
+        (section("waterfall", "Waterfall", &waterfall(run)))
         @if run.steps.iter().any(|step| !step.checks.is_empty()) { (checks(&run.steps)) }
         (identity(run))
         (neighbours(view))
     };
     let json = format!("/api/runs/{}", run.id.to_hex());
     let title = format!("{word}: run of {}", run.probe);
-    Shell {
-        title: &title,
-        level,
-        now: view.now,
-        version: &view.version,
-        live: false,
-        json: Some(&json),
-    }
-    .wrap(&main)
+    Shell::new(&title, level, view.now, &view.version).json(&json).wrap(&main)
 }
 
-fn facts(run: &ProbeRun) -> Markup {
+fn figures(run: &ProbeRun) -> Markup {
     html! {
         dl .figures {
-            div { dt { "Value" } dd { (latency_or_nothing(run.latency_ns)) } }
-            div { dt { "Whole run" } dd { (latency(run.duration_ns)) } }
-            div { dt { "Started late by" } dd { (latency(run.lateness_ns)) } }
-            div { dt { "Uncertainty" } dd { "−" (latency(run.uncertainty_ns)) } }
+            (figure("Value", latency_or_nothing(run.latency_ns)))
+            (figure("Whole run", latency(run.duration_ns)))
+            (figure("Started late by", latency(run.lateness_ns)))
+            (figure("Uncertainty", html! { @if run.uncertainty_ns > 0 { "−" } (latency(run.uncertainty_ns)) }))
         }
     }
 }
 
 fn verdicts(slos: &[SloOfRun]) -> Markup {
-    html! {
-        @if !slos.is_empty() {
-            section aria-labelledby="counted" {
-                h2 #counted { "How it counts" }
-                ul .verdicts {
-                    @for slo in slos {
-                        li {
-                            @match slo.good {
-                                Some(true) => { (state(Level::Good, "Good")) }
-                                Some(false) => { (state(Level::Bad, "Bad")) }
-                                None => { (state(Level::Unknown, "Left out")) }
-                            }
-                            " for " a href=(links::slo(&slo.name)) { (slo.name) }
-                            @if let Some(under) = slo.under_ns { span .meta { ", under " (latency(under)) } }
-                            @if slo.good.is_none() { span .meta { ", because the threshold lies within the uncertainty" } }
-                        }
-                    }
+    if slos.is_empty() {
+        return html! {};
+    }
+    let verdict = |slo: &SloOfRun| match slo.good {
+        Some(true) => state(Level::Good, "Good"),
+        Some(false) => state(Level::Bad, "Bad"),
+        None => state(Level::Unknown, "Left out"),
+    };
+    let body = html! {
+        ul .verdicts {
+            @for slo in slos {
+                li {
+                    (verdict(slo)) " for " a href=(links::slo(&slo.name)) { (slo.name) }
+                    @if let Some(under) = slo.under_ns { span .meta { ", under " (latency(under)) } }
+                    @if slo.good.is_none() { span .meta { ", because the threshold lies within the uncertainty" } }
                 }
             }
         }
-    }
+    };
+    section("counted", "How it counts", &body)
 }
 
 /// The run as a table: a group of rows for each step, a row for each phase, bars on one time axis.
 fn waterfall(run: &ProbeRun) -> Markup {
+    if run.steps.is_empty() {
+        return calm("Nothing was sent.");
+    }
     html! {
         table .phases {
             caption .hidden { "Steps and phases, with their place on the time axis" }
@@ -178,35 +170,31 @@ fn checks(steps: &[StepResult]) -> Markup {
             }
         }
     };
-    html! {
-        section aria-labelledby="checks" {
-            h2 #checks { "Checks" }
-            ul .verdicts {
-                @for step in steps { @for check in &step.checks { (one(step, check)) } }
-            }
+    let body = html! {
+        ul .verdicts {
+            @for step in steps { @for check in &step.checks { (one(step, check)) } }
         }
-    }
+    };
+    section("checks", "Checks", &body)
 }
 
 /// Under what identity the target and a tracing back end saw the run.
 fn identity(run: &ProbeRun) -> Markup {
-    html! {
-        section aria-labelledby="trace" {
-            h2 #trace { "Trace" }
-            dl .facts {
-                dt { "Trace id" } dd { code { (run.id.to_hex()) } }
-                dt { "Intended start" } dd { (time(run.intended_start, &absolute(run.intended_start))) }
-                dt { "Labels" } dd {
-                    @if run.labels.is_empty() { (NOTHING) }
-                    @for (name, value) in run.labels.iter() { code { (name) "=" (value) } " " }
-                }
-                @for step in &run.steps {
-                    dt { "Span of " (step.name) }
-                    dd { code { @for byte in step.span_id { (format!("{byte:02x}")) } } }
-                }
-            }
-        }
-    }
+    let code = |words: &str| html! { code { (words) } };
+    let labels = html! {
+        @if run.labels.is_empty() { (NOTHING) }
+        @for (name, value) in run.labels.iter() { code { (name) "=" (value) } " " }
+    };
+    let spans = run.steps.iter().map(|step| {
+        let id: String = step.span_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        (format!("Span of {}", step.name), code(&id))
+    });
+    let known = [
+        ("Trace id".to_owned(), code(&run.id.to_hex())),
+        ("Intended start".to_owned(), time(run.intended_start, &absolute(run.intended_start))),
+        ("Labels".to_owned(), labels),
+    ];
+    section("trace", "Trace", &facts(known.into_iter().chain(spans)))
 }
 
 fn neighbours(view: &RunView) -> Markup {

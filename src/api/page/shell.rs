@@ -11,23 +11,38 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 /// What the document needs to know of its page.
 pub(super) struct Shell<'a> {
     /// Title of the window, without the product's name.
-    pub(super) title: &'a str,
+    title: &'a str,
     /// Shown as the window's icon.
-    pub(super) level: Level,
+    level: Level,
     /// As of when the page holds.
-    pub(super) now: UnixNanos,
+    now: UnixNanos,
     /// Version of the daemon.
-    pub(super) version: &'a str,
+    version: &'a str,
     /// Whether the page changes with time.
-    pub(super) live: bool,
+    live: bool,
     /// Where the same facts are as JSON.
-    pub(super) json: Option<&'a str>,
+    json: Option<&'a str>,
 }
 
 /// Where a page hangs below the home page: words and link of its parents.
 pub(super) type Trail<'a> = &'a [(&'a str, &'a str)];
 
-impl Shell<'_> {
+impl<'a> Shell<'a> {
+    /// Around a page that holds as of `now` and stays as it is.
+    pub(super) fn new(title: &'a str, level: Level, now: UnixNanos, version: &'a str) -> Self {
+        Self { title, level, now, version, live: false, json: None }
+    }
+
+    /// Around a page that changes with time.
+    pub(super) fn live(self) -> Self {
+        Self { live: true, ..self }
+    }
+
+    /// Around a page whose facts are at `path` as JSON.
+    pub(super) fn json(self, path: &'a str) -> Self {
+        Self { json: Some(path), ..self }
+    }
+
     /// The whole document around `main`.
     pub(super) fn wrap(&self, main: &Markup) -> String {
         html! {

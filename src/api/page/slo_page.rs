@@ -2,17 +2,19 @@
 
 use super::firing::{exhaustion, factors, runbook_link, word};
 use super::format::{
-    NOTHING, absolute, ago, attained, burn, coarse, grouped, latency, objective, share, time,
+    NOTHING, absolute, ago, attained, burn, coarse, grouped, latency, objective, sentence, share,
+    time,
 };
 use super::links;
+use super::parts::{Column, calm, event, events, facts, figure, plot, rows, section};
 use super::phones;
 use super::probe_page;
 use super::shell::{Shell, trail};
 use super::svg::{Chart, Keep, Trace, Words, chart};
-use super::symbol::{Level, state};
-use super::view::{BudgetView, BurnView, IncidentRow, LateRow, Readiness, SloPage};
+use super::symbol::{self, Level, state};
+use super::view::{BudgetView, BurnView, ChangeKind, IncidentRow, LateRow, Readiness, SloPage};
 use crate::base::clock::UnixNanos;
-use crate::base::duration::format;
+use crate::base::duration::{format, humane};
 use crate::model::evidence::{DIMENSIONS, SpanEvidence};
 use maud::{Markup, html};
 
@@ -31,96 +33,80 @@ pub fn render_slo(view: &SloPage) -> String {
             p .notice .warning { "The journal is being read, " (share(done.clamp(0.0, 1.0))) " done: the numbers are not final." }
         }
         (figures(view.now, budget))
-        (left(budget, level))
-        (policy(budget))
+        (section("budget", "Budget left", &left(budget, level)))
+        (section("burn", "Burn rate", &policy(budget)))
         (explanation(view))
-        (evidence(view))
-        (incidents(view.now, &view.incidents))
+        (section("evidence", "Evidence", &evidence(view)))
+        (section("incidents", "Incidents", &incidents(view.now, &view.incidents)))
         (late(view.now, &view.late))
-        (indicator(view))
+        (section("indicator", "Indicator", &indicator(view)))
     };
     let json = format!("/api{}", links::slo(&budget.name));
     let title = format!("{word}: {}", budget.name);
-    Shell {
-        title: &title,
-        level,
-        now: view.now,
-        version: &view.version,
-        live: true,
-        json: Some(&json),
-    }
-    .wrap(&main)
+    Shell::new(&title, level, view.now, &view.version).live().json(&json).wrap(&main)
 }
 
 fn figures(now: UnixNanos, budget: &BudgetView) -> Markup {
     let bad = budget.total.saturating_sub(budget.good);
     html! {
         dl .figures #events {
-            div { dt { "Attained" } dd { (attained(budget.good, budget.total, budget.objective)) } }
-            div { dt { "Objective" } dd { (objective(budget.objective)) " in " (format(budget.window)) } }
-            div { dt { "Budget left" } dd { (budget.left.map_or_else(|| NOTHING.to_owned(), share)) } }
-            div { dt { "Gone in" } dd { (exhaustion(budget.exhaustion)) } }
-            div { dt { "Bad of all events" } dd { (grouped(bad)) " of " (grouped(budget.total)) } }
-            @if budget.left_out > 0 { div { dt { "Left out as uncertain" } dd { (grouped(budget.left_out)) } } }
-            @if let Some(since) = budget.counted_since { div { dt { "Counted since" } dd { (ago(now, since)) } } }
-            @if let Some(since) = budget.missing_since { div { dt { "No data since" } dd { (ago(now, since)) } } }
+            (figure("Attained", attained(budget.good, budget.total, budget.objective)))
+            (figure("Objective", format!("{} in {}", objective(budget.objective), format(budget.window))))
+            (figure("Budget left", budget.left.map_or_else(|| NOTHING.to_owned(), share)))
+            (figure("Gone in", exhaustion(budget.exhaustion)))
+            (figure("Bad of all events", format!("{} of {}", grouped(bad), grouped(budget.total))))
+            @if budget.left_out > 0 { (figure("Left out as uncertain", grouped(budget.left_out))) }
+            @if let Some(since) = budget.counted_since { (figure("Counted since", ago(now, since))) }
+            @if let Some(since) = budget.missing_since { (figure("No data since", ago(now, since))) }
         }
     }
 }
 
 fn left(budget: &BudgetView, level: Level) -> Markup {
+    if budget.line.iter().flatten().next().is_none() {
+        return calm("Nothing was counted in this window.");
+    }
     let lowest = budget.line.iter().flatten().copied().fold(0.0, f64::min).max(-2.0);
-    let window = format(budget.window);
-    let title = format!("Budget left over {window}");
+    let overspent = lowest < 0.0;
+    let span = humane(budget.line_span);
+    let title = format!("Budget left over {span}");
     let detail = budget
         .left
         .map_or_else(|| "No data.".to_owned(), |left| format!("{} is left now.", share(left)));
-    html! {
-        section #budget aria-labelledby="budget-title" {
-            h2 #budget-title { "Budget left" }
-            @if budget.line.iter().flatten().next().is_none() { p .calm { "Nothing was counted in this window." } }
-            @else {
-                figure {
-                    div .plot {
-                        p .scale { span { "100%" } @if lowest < 0.0 { span { (share(lowest)) } } @else { span { "50%" } span { "0%" } } }
-                        (chart(
-                            &Chart {
-                                class: "chart tall",
-                                traces: &[Trace { points: &budget.line, class: level.class(), area: lowest >= 0.0, keep: Keep::Lowest }],
-                                low: lowest,
-                                high: 1.0,
-                                threshold: (lowest < 0.0).then_some(0.0),
-                                mark: None,
-                            },
-                            Words { title: &title, detail: &detail },
-                        ))
-                    }
-                    figcaption { span { "−" (window) } @if lowest < 0.0 { span { "dashed: gone" } } span { "now" } }
-                }
-            }
-        }
-    }
+    let trace =
+        Trace { points: &budget.line, class: level.class(), area: !overspent, keep: Keep::Lowest };
+    let drawing = chart(
+        &Chart {
+            class: "chart tall",
+            traces: &[trace],
+            low: lowest,
+            high: 1.0,
+            threshold: overspent.then_some(0.0),
+            mark: None,
+        },
+        Words { title: &title, detail: &detail },
+    );
+    let scale = ["100%".to_owned(), share((1.0 + lowest) / 2.0), share(lowest)];
+    plot(&scale, &drawing, &span, if overspent { "dashed: gone" } else { "" })
 }
 
 /// The burn policy and where each pair stands.
 fn policy(budget: &BudgetView) -> Markup {
+    const COLUMNS: [Column<'_>; 6] = [
+        Column::Text("Windows"),
+        Column::Number("Long"),
+        Column::Number("Short"),
+        Column::Number("Fires at"),
+        Column::Number("Bad of all"),
+        Column::Text("State"),
+    ];
+    if budget.burn.is_empty() {
+        return calm("No burn policy: this SLO never alerts.");
+    }
+    let body = html! { @for pair in &budget.burn { (pair_row(pair)) } };
     html! {
-        section #burn aria-labelledby="burn-title" {
-            h2 #burn-title { "Burn rate" }
-            @if budget.burn.is_empty() { p .calm { "No burn policy: this SLO never alerts." } } @else {
-                div .scroll tabindex="0" role="region" aria-label="Burn rate" {
-                    table .rows {
-                        caption .hidden { "Burn policy: rate in the long and the short window against the rate at which it fires" }
-                        thead { tr {
-                            th scope="col" { "Windows" } th scope="col" .number { "Long" } th scope="col" .number { "Short" }
-                            th scope="col" .number { "Fires at" } th scope="col" .number { "Bad of all" } th scope="col" { "State" }
-                        } }
-                        tbody { @for pair in &budget.burn { (pair_row(pair)) } }
-                    }
-                }
-                p .meta { "A rate of 1× spends the whole budget in exactly " (format(budget.window)) "." }
-            }
-        }
+        (rows("Rate in the long and the short window against the rate at which each pair fires", &COLUMNS, &body))
+        p .meta { "A rate of 1× spends the whole budget in exactly " (format(budget.window)) "." }
     }
 }
 
@@ -145,110 +131,96 @@ fn pair_row(pair: &BurnView) -> Markup {
 }
 
 fn explanation(view: &SloPage) -> Markup {
-    html! {
-        @if view.explanation.is_some() || !view.factors.is_empty() {
-            section #explanation aria-labelledby="explanation-title" {
-                h2 #explanation-title { "What explains it" }
-                @if let Some(sentence) = &view.explanation { p { (sentence) } }
-                (factors(&view.factors))
-            }
-        }
+    if view.explanation.is_none() && view.factors.is_empty() {
+        return html! {};
     }
+    let body = html! {
+        @if let Some(text) = &view.explanation { p { (sentence(text)) } }
+        (factors(&view.factors))
+    };
+    section("explanation", "What explains it", &body)
 }
 
 fn evidence(view: &SloPage) -> Markup {
+    let (slo, goal, over) = (&view.budget.name, view.budget.objective, view.matrices_over);
     html! {
-        section #evidence aria-labelledby="evidence-title" {
-            h2 #evidence-title { "Evidence" }
-            @if view.spans.is_empty() && view.runs.is_empty() {
-                p .calm { "No bad event is kept." }
-            }
-            div .pair {
-                @for matrix in &view.matrices {
-                    (phones::table(matrix, &view.budget.name, view.budget.objective, view.matrices_over))
-                }
-            }
-            @if !view.runs.is_empty() { (probe_page::runs(view.now, &view.runs, "Bad runs, newest first")) }
-            @if !view.spans.is_empty() { (spans(view.now, &view.spans)) }
+        @if view.spans.is_empty() && view.runs.is_empty() { (calm("No bad event is kept.")) }
+        @if !view.matrices.is_empty() {
+            div .pair { @for matrix in &view.matrices { (phones::table(matrix, slo, goal, over)) } }
         }
+        @if !view.runs.is_empty() { (probe_page::table(view.now, &view.runs, "Bad runs, newest first")) }
+        @if !view.spans.is_empty() { (spans(view.now, &view.spans)) }
     }
 }
 
 fn spans(now: UnixNanos, spans: &[SpanEvidence]) -> Markup {
-    html! {
-        div .scroll tabindex="0" role="region" aria-label="Worst spans" {
-            table .rows {
-                caption .hidden { "Worst spans, newest first" }
-                thead { tr {
-                    th scope="col" { "When" } th scope="col" { "Name" } th scope="col" .number { "Took" }
-                    th scope="col" { "Where" } th scope="col" { "Trace" }
-                } }
-                tbody {
-                    @for span in spans {
-                        tr {
-                            th scope="row" { (ago(now, span.at)) }
-                            td { (span.name) @if span.failed { " " (state(Level::Bad, "Failed")) } }
-                            td .number { (latency(span.duration_ns)) }
-                            td { @for key in DIMENSIONS { @if let Some(value) = span.attributes.get(key) { span title=(key) { (value) } " " } } }
-                            td { code { @if span.trace_id.is_empty() { (NOTHING) } @else { (span.trace_id) } } }
-                        }
-                    }
-                }
+    const COLUMNS: [Column<'_>; 5] = [
+        Column::Text("When"),
+        Column::Text("Name"),
+        Column::Number("Took"),
+        Column::Text("Where"),
+        Column::Text("Trace"),
+    ];
+    let body = html! {
+        @for span in spans {
+            tr {
+                th scope="row" { (ago(now, span.at)) }
+                td { (span.name) @if span.failed { " " (state(Level::Bad, "Failed")) } }
+                td .number { (latency(span.duration_ns)) }
+                td { @for key in DIMENSIONS { @if let Some(value) = span.attributes.get(key) { span title=(key) { (value) } " " } } }
+                td { code { @if span.trace_id.is_empty() { (NOTHING) } @else { (span.trace_id) } } }
             }
         }
-    }
+    };
+    rows("Worst spans, newest first", &COLUMNS, &body)
 }
 
 fn incidents(now: UnixNanos, incidents: &[IncidentRow]) -> Markup {
-    html! {
-        section #incidents aria-labelledby="incidents-title" {
-            h2 #incidents-title { "Incidents" }
-            @if incidents.is_empty() { p .calm { "None." } }
-            ol .changes {
-                @for incident in incidents {
-                    li {
-                        span .when { (ago(now, incident.started_at)) }
-                        @match incident.ended_at {
-                            None => { (state(Level::of_severity(incident.severity), word(incident.severity))) }
-                            Some(end) => { (state(Level::Good, "Resolved")) span .meta { "after " (coarse(end.since(incident.started_at))) } }
-                        }
-                        a href=(links::incident(&incident.id)) { (incident.summary) }
-                    }
-                }
+    if incidents.is_empty() {
+        return calm("None.");
+    }
+    let kind = |incident: &IncidentRow| match incident.ended_at {
+        None => state(Level::of_severity(incident.severity), word(incident.severity)),
+        Some(_) => state(Level::Good, "Resolved"),
+    };
+    let what = |incident: &IncidentRow| {
+        html! {
+            a href=(links::incident(&incident.id)) { (incident.summary) }
+            @if let Some(end) = incident.ended_at {
+                " " span .meta { "over after " (coarse(end.since(incident.started_at))) }
             }
         }
-    }
+    };
+    events(&html! {
+        @for incident in incidents { (event(now, incident.started_at, kind(incident), what(incident))) }
+    })
 }
 
-fn late(now: UnixNanos, rows: &[LateRow]) -> Markup {
-    html! {
-        @if !rows.is_empty() {
-            section #late aria-labelledby="late-title" {
-                h2 #late-title { "Late data" }
-                ol .changes {
-                    @for row in rows {
-                        li {
-                            span .when { (ago(now, row.at)) }
-                            span { (grouped(row.total)) " events came late, " (grouped(row.bad)) " of them bad; the oldest happened "
-                                (time(row.oldest, &absolute(row.oldest))) }
-                        }
-                    }
-                }
-            }
-        }
+fn late(now: UnixNanos, lines: &[LateRow]) -> Markup {
+    if lines.is_empty() {
+        return html! {};
     }
+    let what = |line: &LateRow| {
+        html! {
+            (grouped(line.total)) " events, " (grouped(line.bad)) " of them bad; the oldest happened "
+            (time(line.oldest, &absolute(line.oldest)))
+        }
+    };
+    let body = events(&html! {
+        @for line in lines { (event(now, line.at, symbol::change(ChangeKind::LateData), what(line))) }
+    });
+    section("late", "Late data", &body)
 }
 
 /// What exactly is counted.
 fn indicator(view: &SloPage) -> Markup {
-    html! {
-        section #indicator aria-labelledby="indicator-title" {
-            h2 #indicator-title { "Indicator" }
-            dl .facts {
-                dt { "Counts" } dd { (view.budget.indicator) }
-                dt { "Identity" } dd { code { (view.indicator_id) } }
-                @if let Some(probe) = &view.probe { dt { "Probe" } dd { a href=(links::probe(probe)) { (probe) } } }
-            }
-        }
-    }
+    let probe = view
+        .probe
+        .as_ref()
+        .map(|probe| ("Probe", html! { a href=(links::probe(probe)) { (probe) } }));
+    let known = [
+        ("Counts", html! { (view.budget.indicator) }),
+        ("Identity", html! { code { (view.indicator_id) } }),
+    ];
+    facts(known.into_iter().chain(probe))
 }

@@ -73,7 +73,7 @@ async fn evidence_is_told() {
         ("/api/slos/send-on-phones", "/spans/0/attributes/region", json!("ap-south")),
         ("/api/slos/send-on-phones", "/factors/0/values/0/value", json!("ap-south")),
         ("/api/slos/send-on-phones", "/incidents/0/id", json!("incident-1")),
-        ("/api/probes/echo", "/cells/143/slow", json!(1)),
+        ("/api/probes/echo", "/cells/119/slow", json!(1)),
         ("/api/probes", "/probes/1/last", json!(null)),
         (&format!("/api/runs/{RUN}"), "/slos/0/good", json!(false)),
         ("/api/phones", "/slos/0/matrices/1/columns", json!(["ap-south", "eu-west"])),
@@ -149,6 +149,14 @@ fn the_document_is_complete() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), all, "{ids:?}");
+}
+
+/// Guarantees that an open page is told of news by an event that browsers deliver: they drop those
+/// without data.
+#[tokio::test]
+async fn open_pages_are_told() {
+    let event = Served::start().await.event().await;
+    assert!(event.starts_with("event: refresh\ndata: "), "{event:?}");
 }
 
 /// Guarantees that pages link to JSON that is there.

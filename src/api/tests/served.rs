@@ -34,8 +34,7 @@ pub(super) const RUN: &str = "07070707070707070707070707070707";
 pub(super) struct Served {
     address: String,
     shutdown: Shutdown,
-    // Its event streams would end with it.
-    _seen: watch::Sender<u64>,
+    seen: watch::Sender<u64>,
 }
 
 /// Everything succeeds and nothing happens.
@@ -69,7 +68,7 @@ impl Served {
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
-        let (shutdown, (_seen, seen)) = (Shutdown::new(), watch::channel(0));
+        let (shutdown, (news, seen)) = (Shutdown::new(), watch::channel(0));
         let state = ApiState {
             core: Arc::new(RwLock::new(full())),
             history: Arc::new(MemoryHistory::new()),
@@ -83,7 +82,7 @@ impl Served {
             shutdown: shutdown.clone(),
         };
         drop(tokio::spawn(serve(listener, state)));
-        Self { address, shutdown, _seen }
+        Self { address, shutdown, seen: news }
     }
 
     /// Status and JSON of an answer.
@@ -99,6 +98,15 @@ impl Served {
         let value =
             serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path}: no JSON: {text}"));
         (status, value)
+    }
+
+    /// The first event of an open page's stream, after there was something new to see.
+    pub(super) async fn event(&self) -> String {
+        let answer = reqwest::get(format!("{}/page/events", self.address)).await;
+        let mut answer = answer.expect("a stream");
+        self.seen.send_modify(|seen| *seen += 1);
+        let chunk = answer.chunk().await.expect("an event").expect("an event");
+        String::from_utf8_lossy(&chunk).into_owned()
     }
 
     /// The text of an answer.

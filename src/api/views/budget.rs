@@ -1,5 +1,6 @@
 //! An SLO's budget as the page shows it.
 
+use super::series::Grid;
 use crate::alert::Core;
 use crate::alert::budget::{Data, PairStatus, SloStatus, WindowStatus, remaining_over_time};
 use crate::api::page::view::{BudgetVerdict, BudgetView, BurnView, Exhaustion};
@@ -34,13 +35,15 @@ pub(super) fn view(core: &Core, slo: &Arc<Slo>, now: UnixNanos) -> BudgetView {
     let Some(status) = status(core, slo, now) else { return named };
     let mut burn: Vec<BurnView> = status.pairs.iter().map(burn_view).collect();
     burn.sort_by_key(|pair| pair.long);
+    let (line, line_span) = line(core, &status);
     BudgetView {
         counted_since: (status.since > now.minus(slo.window)).then_some(status.since),
         good: status.window.good(),
         total: status.window.total,
         left_out: status.uncertain,
         left: left(&status),
-        line: line(core, &status),
+        line,
+        line_span,
         burn,
         exhaustion: exhaustion(&status),
         verdict: verdict(core, &status),
@@ -101,25 +104,23 @@ fn burn_view(status: &PairStatus) -> BurnView {
     }
 }
 
-/// The last value of each of [`LINE_POINTS`] steps of the window, the very last as of now.
-fn line(core: &Core, status: &SloStatus) -> Vec<Option<f64>> {
+/// What was left at the end of each of at most [`LINE_POINTS`] steps, the last as of now; and how
+/// much time they cover: the window, or as much of it as was counted.
+fn line(core: &Core, status: &SloStatus) -> (Vec<Option<f64>>, Duration) {
     let slo = &status.slo;
-    let Some(indicator) = core.store.counts.get(slo.indicator.id()) else { return Vec::new() };
-    let window = slots_in(slo.window);
+    let Some(indicator) = core.store.counts.get(slo.indicator.id()) else {
+        return (Vec::new(), Duration::ZERO);
+    };
     let to = indicator.now().plus(1);
-    let from = to.minus(window);
-    let step = window.div_ceil(LINE_POINTS).max(1);
-    let mut line = vec![None; window.div_ceil(step) as usize];
-    let cell_of = |slot: Slot| (slot.0.saturating_sub(from.0) / step) as usize;
-    for (slot, remaining) in remaining_over_time(slo, indicator, from.align(30), to) {
-        if let Some(cell) = line.get_mut(cell_of(slot)) {
-            *cell = Some(remaining);
-        }
-    }
+    let age = to.0.saturating_sub(Slot::of(status.since).0);
+    let grid = Grid::ending(to, slots_in(slo.window).min(age), LINE_POINTS);
+    let first = grid.from.plus(grid.step.saturating_sub(1));
+    let points = remaining_over_time(slo, indicator, first, to, grid.step);
+    let mut line: Vec<Option<f64>> = points.into_iter().map(|(_, left)| Some(left)).collect();
     if let Some(last) = line.last_mut() {
         *last = left(status);
     }
-    line
+    (line, grid.span())
 }
 
 /// What is counted: `latency of probe chat-echo under 100ms`.

@@ -1,5 +1,6 @@
 //! Alerts that fire or are frozen.
 
+use super::series::Grid;
 use super::{budget, explained, owner, runbook, slo_named};
 use crate::alert::Core;
 use crate::alert::budget::{PairStatus, SloStatus};
@@ -7,14 +8,13 @@ use crate::api::page::view::{Exhaustion, FiringView, SilencedView};
 use crate::base::clock::UnixNanos;
 use crate::model::alert::{AlertState, Incident};
 use crate::model::notification::NotificationKind;
-use crate::model::objective::Slo;
-use crate::model::slot::Slot;
-use crate::store::counts::COARSE_WIDTH;
+use crate::model::slot::{GoodTotal, Slot, slots_in};
 use std::time::Duration;
 
-/// Points of the line of good events, five minutes each.
+/// Points of the line of good events.
 const RECENT_POINTS: u32 = 48;
-const RECENT_SPAN: Duration = Duration::from_secs(RECENT_POINTS as u64 * 300);
+/// Slots that it covers at the most, four hours, and at the least, two minutes.
+const RECENT_SLOTS: std::ops::RangeInclusive<u32> = 12..=1_440;
 
 /// All that fires or is frozen, worst first.
 pub(super) fn all(core: &Core, now: UnixNanos) -> Vec<FiringView> {
@@ -34,6 +34,8 @@ fn view(core: &Core, incident: &Incident, now: UnixNanos) -> FiringView {
         .and_then(|(status, pair)| explained::explanation(core, &status.slo, pair.pair.long, now));
     let silence = core.book.silenced_by(&incident.labels, now);
     let (told, not_told) = told(core, incident);
+    let (recent, recent_span) =
+        status.as_ref().map(|status| recent(core, status, now)).unwrap_or_default();
     FiringView {
         incident: incident.id.clone(),
         name: incident.key.name.clone(),
@@ -50,8 +52,8 @@ fn view(core: &Core, incident: &Incident, now: UnixNanos) -> FiringView {
         exhaustion: status.as_ref().map_or(Exhaustion::Unknown, budget::exhaustion),
         burn: pair.map(|pair| pair.long.burn),
         pair: pair.map(|pair| pair.pair.name()),
-        recent: status.as_ref().map(|status| recent(core, &status.slo, now)).unwrap_or_default(),
-        recent_span: RECENT_SPAN,
+        recent,
+        recent_span,
         objective: status.as_ref().map(|status| status.slo.objective),
         acknowledged: incident.acknowledged.clone(),
         silenced: silence.map(|silence| SilencedView {
@@ -73,19 +75,23 @@ fn pair_of<'a>(incident: &Incident, status: &'a SloStatus) -> Option<&'a PairSta
     pairs.clone().find(|pair| Some(&*pair.pair.name()) == fired).or_else(|| pairs.next())
 }
 
-/// The share of good events in steps of five minutes up to now.
-fn recent(core: &Core, slo: &Slo, now: UnixNanos) -> Vec<Option<f64>> {
-    let Some(indicator) = core.store.counts.get(slo.indicator.id()) else { return Vec::new() };
-    let to = Slot::of(now).align(COARSE_WIDTH).plus(COARSE_WIDTH);
-    let from = to.minus(RECENT_POINTS * COARSE_WIDTH);
-    let mut points = vec![None; RECENT_POINTS as usize];
-    for (slot, counts) in indicator.coarse(from, to) {
-        let at = slot.0.saturating_sub(from.0) / COARSE_WIDTH;
-        if let Some(point) = points.get_mut(at as usize) {
-            *point = counts.ratio();
+/// The share of good events in equal steps up to now, and how much time they cover.
+fn recent(core: &Core, status: &SloStatus, now: UnixNanos) -> (Vec<Option<f64>>, Duration) {
+    let slo = &status.slo;
+    let Some(indicator) = core.store.counts.get(slo.indicator.id()) else {
+        return (Vec::new(), Duration::ZERO);
+    };
+    let to = Slot::of(now).plus(1);
+    let age = to.0.saturating_sub(Slot::of(status.since).0);
+    let span = slots_in(slo.window).min(age).clamp(*RECENT_SLOTS.start(), *RECENT_SLOTS.end());
+    let grid = Grid::ending(to, span, RECENT_POINTS);
+    let mut cells = vec![GoodTotal::default(); grid.cells()];
+    for (slot, counts) in indicator.fine(grid.from, grid.to) {
+        if let Some(cell) = grid.cell(slot).and_then(|at| cells.get_mut(at)) {
+            cell.add(counts);
         }
     }
-    points
+    (cells.into_iter().map(GoodTotal::ratio).collect(), grid.span())
 }
 
 /// Receivers that have the last notification of an incident, and those that should and do not.

@@ -1,7 +1,7 @@
 //! A probe's card and its page.
 
 use super::Surroundings;
-use super::series::{DAY_SLOTS, Grid, Reader, RunCounts, quantile_ns};
+use super::series::{Grid, HOUR, Reader, RunCounts, quantile_ns};
 use crate::alert::Core;
 use crate::api::page::view::{
     CellState, HeatColumn, ProbePage, ProbeView, QuantilePoint, StripCell,
@@ -12,15 +12,9 @@ use crate::model::objective::{Indicator, IndicatorId};
 use crate::model::probe::ProbeRun;
 use crate::model::series::History;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// Slots to a cell of the strip and to a point of the quantiles: ten minutes.
-const TEN_MINUTES: u32 = 60;
-/// Slots to a column of the heatmap.
-const HALF_HOUR: u32 = 180;
-const HOUR: u32 = 360;
-const DAY: Duration = Duration::from_secs(86_400);
-const STRIP_STEP: Duration = Duration::from_secs(600);
+/// Cells of the strip to a column of the heatmap.
+const CELLS_PER_COLUMN: u32 = 3;
 
 /// `/probes/{name}`; none when no probe of that name is scheduled.
 #[must_use]
@@ -37,7 +31,8 @@ pub fn probe(
     let newest_first = |runs: Option<&std::collections::VecDeque<Arc<ProbeRun>>>| {
         runs.into_iter().flatten().rev().map(|run| ProbeRun::clone(run)).collect()
     };
-    let quantiles = reader.latencies(name, Grid::last(now, DAY_SLOTS, TEN_MINUTES));
+    let grid = reader.grid(name, now);
+    let quantiles = reader.latencies(name, grid);
     let slos = core.policy.slos.iter().filter(|slo| slo.probe() == Some(name));
     Some(ProbePage {
         now,
@@ -47,8 +42,8 @@ pub fn probe(
         runs: newest_first(evidence.map(|kept| &kept.runs)),
         failed: newest_first(evidence.map(|kept| &kept.failed)),
         quantiles: quantiles.iter().map(quantile_point).collect(),
-        heatmap: heatmap(reader, name, now),
-        span: DAY,
+        heatmap: heatmap(reader, name, Grid { step: grid.step * CELLS_PER_COLUMN, ..grid }),
+        span: grid.span(),
     })
 }
 
@@ -59,6 +54,7 @@ pub(super) fn card(reader: Reader<'_>, name: &str, schedule: &str, now: UnixNano
     let hour = reader.latencies(name, Grid::last(now, HOUR, HOUR));
     let hour = hour.first();
     let threshold = strictest_threshold(reader.core, name);
+    let grid = reader.grid(name, now);
     ProbeView {
         name: name.to_owned(),
         protocol: last.as_ref().map(protocol).unwrap_or_default(),
@@ -68,8 +64,8 @@ pub(super) fn card(reader: Reader<'_>, name: &str, schedule: &str, now: UnixNano
         p50_ns: hour.and_then(|latencies| quantile_ns(latencies, 0.5)),
         p95_ns: hour.and_then(|latencies| quantile_ns(latencies, 0.95)),
         under_ns: threshold.map(|(under_ns, _)| under_ns),
-        strip: strip(reader, name, threshold.map(|(_, indicator)| indicator), now),
-        strip_step: STRIP_STEP,
+        strip: strip(reader, name, threshold.map(|(_, indicator)| indicator), grid),
+        strip_step: grid.cell_span(),
         last,
     }
 }
@@ -104,9 +100,8 @@ fn strip(
     reader: Reader<'_>,
     name: &str,
     indicator: Option<IndicatorId>,
-    now: UnixNanos,
+    grid: Grid,
 ) -> Vec<StripCell> {
-    let grid = Grid::last(now, DAY_SLOTS, TEN_MINUTES);
     let runs = reader.runs(name, grid);
     let mut bad = vec![0_u32; grid.cells()];
     let counts = indicator.and_then(|id| reader.core.store.counts.get(id));
@@ -132,8 +127,7 @@ fn strip_cell(counts: RunCounts, slow: u32) -> StripCell {
     StripCell { state, runs: counts.runs, failed: counts.failed, slow }
 }
 
-fn heatmap(reader: Reader<'_>, name: &str, now: UnixNanos) -> Vec<HeatColumn> {
-    let grid = Grid::last(now, DAY_SLOTS, HALF_HOUR);
+fn heatmap(reader: Reader<'_>, name: &str, grid: Grid) -> Vec<HeatColumn> {
     let runs = reader.runs(name, grid);
     let columns = reader.latencies(name, grid).into_iter().zip(runs);
     columns

@@ -1,7 +1,6 @@
 //! Reads series of probes: histograms and counts over the last day, in equal cells.
 //!
-//! The grid ends with the minute in which `now` falls, so that series by the minute and counts by
-//! ten seconds fall into the same cells.
+//! A probe that is younger than a day is shown over its life: an axis of a day would be empty.
 
 use crate::aggregate::names::{PROBE_DURATION, PROBE_RUNS};
 use crate::aggregate::probes::TOTAL;
@@ -10,10 +9,14 @@ use crate::base::clock::UnixNanos;
 use crate::model::histogram::ExpHistogram;
 use crate::model::probe::Outcome;
 use crate::model::series::{History, SeriesKey, SlotValue, Tier};
-use crate::model::slot::Slot;
+use crate::model::slot::{SLOT_SECONDS, Slot, slots_in};
+use crate::store::counts::COARSE_WIDTH;
+use std::time::Duration;
 
-/// Ten-second slots to a day.
-pub(super) const DAY_SLOTS: u32 = 8_640;
+/// Ten-second slots to a minute, an hour and a day.
+pub(super) const MINUTE: u32 = 6;
+pub(super) const HOUR: u32 = 60 * MINUTE;
+pub(super) const DAY: u32 = 24 * HOUR;
 
 /// A stretch of time in equal cells, oldest first.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,9 @@ pub(super) struct RunCounts {
     pub(super) without_latency: u32,
 }
 
+/// What is shown of a probe that has not lived longer: slots, and slots to a cell.
+const LIVES: [(u32, u32); 3] = [(20 * MINUTE, 1), (2 * HOUR, MINUTE), (6 * HOUR, 3 * MINUTE)];
+
 /// Where series are read from.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
@@ -51,9 +57,34 @@ pub(super) struct Reader<'a> {
 impl Grid {
     /// The last `span` slots in cells of `step`.
     pub(super) fn last(now: UnixNanos, span: u32, step: u32) -> Self {
-        let minute = Tier::OneMinute.slots();
-        let to = Slot::of(now).align(minute).plus(minute);
-        Self { from: to.minus(span), to, step: step.max(1) }
+        let step = step.max(1);
+        // Series by the minute fill whole minutes, so cells of that size end with one.
+        let width = if step < MINUTE { 1 } else { MINUTE };
+        let to = Slot::of(now).align(width).plus(width);
+        Self { from: to.minus(span), to, step }
+    }
+
+    /// At least the `span` slots before `to`, in at most `most` cells.
+    pub(super) fn ending(to: Slot, span: u32, most: u32) -> Self {
+        let fine = span.div_ceil(most.max(1)).max(1);
+        // Counts by five minutes fill whole cells.
+        let step = if fine < COARSE_WIDTH { fine } else { fine.next_multiple_of(COARSE_WIDTH) };
+        Self { from: to.minus(span.div_ceil(step) * step), to, step }
+    }
+
+    /// How much time it covers.
+    pub(super) fn span(self) -> Duration {
+        Duration::from_secs(u64::from(self.to.0.saturating_sub(self.from.0)) * SLOT_SECONDS)
+    }
+
+    /// How much time a cell covers.
+    pub(super) fn cell_span(self) -> Duration {
+        Duration::from_secs(u64::from(self.step) * SLOT_SECONDS)
+    }
+
+    /// The resolution of series that its cells need.
+    fn tier(self) -> Tier {
+        if self.step < MINUTE { Tier::TenSeconds } else { Tier::OneMinute }
     }
 
     /// How many cells there are.
@@ -70,6 +101,23 @@ impl Grid {
 // === impl Reader ===
 
 impl Reader<'_> {
+    /// The last day of a probe in cells of ten minutes, or its whole life in smaller ones.
+    pub(super) fn grid(self, probe: &str, now: UnixNanos) -> Grid {
+        let day = Grid::last(now, DAY, 10 * MINUTE);
+        let first = self.runs(probe, day).iter().position(|cell| cell.runs > 0);
+        let Some(first) = first else { return day };
+        let age = (day.cells() - first) as u32 * day.step;
+        let Some((span, step)) = LIVES.iter().find(|(span, _)| age <= *span) else { return day };
+        // A cell shorter than the time between two runs would be a gap.
+        let every = self.core.policy.probe_intervals.get(probe).copied().unwrap_or_default();
+        let whole_slots = every.saturating_add(Duration::from_secs(SLOT_SECONDS - 1));
+        let step = match slots_in(whole_slots).max(*step) {
+            fine if fine < MINUTE => fine,
+            coarse => coarse.next_multiple_of(MINUTE),
+        };
+        Grid::last(now, span.next_multiple_of(step), step)
+    }
+
     /// Latencies of a probe's runs by cell.
     pub(super) fn latencies(self, probe: &str, grid: Grid) -> Vec<ExpHistogram> {
         let mut cells = vec![ExpHistogram::default(); grid.cells()];
@@ -111,7 +159,7 @@ impl Reader<'_> {
             if key.labels.get("probe") != Some(probe) || !wanted(key) {
                 continue;
             }
-            let read = head.read(self.history, Tier::OneMinute, key.id(), grid.from, grid.to);
+            let read = head.read(self.history, grid.tier(), key.id(), grid.from, grid.to);
             let slots = read.unwrap_or_default().into_iter();
             found.extend(slots.map(|(slot, value)| (key.clone(), slot, value)));
         }

@@ -9,7 +9,6 @@ use crate::model::alert::Incident;
 use crate::model::evidence::SpanEvidence;
 use crate::model::objective::{IndicatorId, Slo};
 use crate::model::probe::ProbeRun;
-use crate::model::series::History;
 use std::cmp::Reverse;
 use std::time::Duration;
 
@@ -18,13 +17,7 @@ const MAX_ROWS: usize = 50;
 
 /// `/slos/{name}`; none when no SLO of that name is in force.
 #[must_use]
-pub fn slo(
-    core: &Core,
-    _history: &dyn History,
-    around: &Surroundings,
-    name: &str,
-    now: UnixNanos,
-) -> Option<SloPage> {
+pub fn slo(core: &Core, around: &Surroundings, name: &str, now: UnixNanos) -> Option<SloPage> {
     let slo = slo_named(core, name)?;
     let id = slo.indicator.id();
     let explanation = explained::explanation(core, slo, explained_window(core, slo, now), now);

@@ -77,9 +77,11 @@ fn home_shows_a_run_and_its_budget() {
     assert!(echo.p50_ns.is_some_and(|ns| ns.abs_diff(250_000_000) < 25_000_000));
     let last = echo.strip.last().copied().unwrap_or_default();
     assert_eq!((last.state, last.runs, last.slow), (view::CellState::Slow, 1, 1));
-    assert_eq!((new.last.is_none(), new.strip.len()), (true, 144));
+    assert_eq!((new.last.is_none(), new.strip.len()), (true, 144), "a day of nothing");
+    assert_eq!((echo.strip.len(), echo.strip_step.as_secs()), (120, 10), "its life");
     let [budget] = view.budgets.as_slice() else { panic!("{:?}", view.budgets) };
-    assert_eq!((budget.total, budget.good, budget.line.len()), (1, 0, 48));
+    assert_eq!((budget.total, budget.good), (1, 0));
+    assert_eq!((budget.line.len(), budget.line_span.as_secs()), (46, 3_680));
     assert_eq!(budget.indicator, "latency of probe echo under 100ms");
     assert!(page::render_home(&view).contains("echo-fast"));
 }
@@ -90,16 +92,12 @@ fn evidence_pages_follow_from_home() {
     let (core, around, history) = (core(vec![Arc::new(slo())]), around(), MemoryHistory::new());
     let run = run(&core, &around, RunId([7; 16]), NOW).expect("the run is kept");
     assert_eq!(run.slos.first().and_then(|slo| slo.good), Some(false));
-    let slo = slo_page(&core, &history, &around);
+    let slo = super::slo(&core, &around, "echo-fast", NOW).expect("the SLO is in force");
     assert_eq!(slo.runs.len(), 1);
     assert!(page::render_slo(&slo).contains("echo-fast"));
     let probe = probe(&core, &history, &around, "echo", NOW).expect("the probe is scheduled");
-    assert_eq!((probe.runs.len(), probe.heatmap.len(), probe.quantiles.len()), (1, 48, 144));
+    assert_eq!((probe.runs.len(), probe.heatmap.len(), probe.quantiles.len()), (1, 40, 120));
     assert!(page::render_probe(&probe).contains("echo"));
     assert!(incident(&core, &around, "none", NOW).is_none());
     assert!(!changes(&core, &around, NOW).changes.is_empty());
-}
-
-fn slo_page(core: &Core, history: &MemoryHistory, around: &Surroundings) -> view::SloPage {
-    super::slo(core, history, around, "echo-fast", NOW).expect("the SLO is in force")
 }

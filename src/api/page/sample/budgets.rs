@@ -170,6 +170,7 @@ fn budget(at: usize, (name, indicator, objective, left, verdict, owner): Row) ->
         left_out: 3,
         left,
         line,
+        line_span: DAY * 30,
         burn,
         exhaustion: match (verdict, left) {
             (BudgetVerdict::Exhausted, _) => Exhaustion::Gone,

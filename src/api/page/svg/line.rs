@@ -88,25 +88,31 @@ impl Scale {
 pub(super) fn traced(trace: Trace<'_>, scale: &Scale, width: u32, limit: usize) -> Markup {
     let points = joined(trace.points, limit, trace.keep);
     let step = f64::from(width) / points.len().saturating_sub(1).max(1) as f64;
-    let (mut line, mut area) = (String::new(), String::new());
+    let (mut line, mut area, mut dots) = (String::new(), String::new(), String::new());
     // A piece is what lies between two gaps.
     let mut piece: Vec<(i64, i64)> = Vec::new();
     for (at, point) in points.into_iter().chain([None]).enumerate() {
         match point.filter(|value| value.is_finite()) {
             Some(value) => piece.push(((at as f64 * step).round() as i64, scale.y(value))),
             None => {
-                if let Some((left, _)) = piece.first().copied() {
-                    let outline = outline(&piece);
-                    area.push_str(&format!("{outline}V{}H{left}z", scale.bottom as i64));
-                    line.push_str(&outline);
-                    piece.clear();
+                match piece.as_slice() {
+                    [] => {}
+                    // A lone point between two gaps has no line to be seen by.
+                    [(x, y)] => dots.push_str(&format!("M{x} {y}h0")),
+                    [(left, _), ..] => {
+                        let outline = outline(&piece);
+                        area.push_str(&format!("{outline}V{}H{left}z", scale.bottom as i64));
+                        line.push_str(&outline);
+                    }
                 }
+                piece.clear();
             }
         }
     }
     html! {
         @if trace.area && !area.is_empty() { path class={ "area " (trace.class) } d=(area) {} }
         @if !line.is_empty() { path class={ "line " (trace.class) } d=(line) {} }
+        @if !dots.is_empty() { path class={ "line dot " (trace.class) } d=(dots) {} }
     }
 }
 
@@ -127,10 +133,6 @@ fn outline(piece: &[(i64, i64)]) -> String {
         last = step;
     }
     let mut path = format!("M{x} {y}");
-    if steps.is_empty() {
-        // A lone point between two gaps is a dot.
-        path.push_str("h1");
-    }
     for (at, (dx, dy)) in steps.iter().enumerate() {
         path.push(if at == 0 { 'l' } else { ' ' });
         // A minus sign parts numbers as well as a space does.
@@ -169,8 +171,9 @@ mod tests {
             chart(&chart_of, Words { title: "t", detail: "d" }).into_string()
         };
         let gaps = drawn(&[Some(1.0), Some(0.5), None, Some(0.25), None]);
-        assert!(gaps.contains("class=\"line a\" d=\"M0 6l300 144M900 222h1\""), "{gaps}");
-        assert!(gaps.contains("class=\"area a\" d=\"M0 6l300 144V294H0zM900 222h1V294H900z\""));
+        assert!(gaps.contains("class=\"line a\" d=\"M0 6l300 144\""), "{gaps}");
+        assert!(gaps.contains("class=\"area a\" d=\"M0 6l300 144V294H0z\""));
+        assert!(gaps.contains("class=\"line dot a\" d=\"M900 222h0\""), "{gaps}");
         assert!(gaps.contains("class=\"limit\"") && gaps.contains("M1200 0v300"), "{gaps}");
         assert!(drawn(&[Some(0.5); 50]).contains("d=\"M0 150l1200 0\""));
     }

@@ -30,8 +30,10 @@ pub struct BudgetView {
     /// The share of the budget that is left: 1 untouched, 0 gone, below 0 overspent. None without
     /// data.
     pub left: Option<f64>,
-    /// `left` over the window in equal steps, oldest first, the last as of now; None is a gap.
+    /// `left` in equal steps, oldest first, the last as of now; None is a gap.
     pub line: Vec<Option<f64>>,
+    /// How much time `line` covers: the window, or as much of it as was counted.
+    pub line_span: Duration,
     /// The burn policy and where it stands, shortest window first.
     pub burn: Vec<BurnView>,
     /// When the budget will be gone.

@@ -19,7 +19,7 @@ pub struct PhoneApp {
     pub name: String,
     /// Event time of its newest item.
     pub newest: Option<UnixNanos>,
-    /// Items received in the last hour.
+    /// Items received.
     pub received: u64,
     /// Of those, items that were rejected, shed or too late.
     pub dropped: u64,

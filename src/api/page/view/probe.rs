@@ -27,7 +27,7 @@ pub struct ProbeView {
     pub p95_ns: Option<u64>,
     /// The strictest latency threshold of an SLO on this probe, nanoseconds.
     pub under_ns: Option<u64>,
-    /// The last day in equal cells, oldest first.
+    /// The last day in equal cells, oldest first; less than a day when it is all that there is.
     pub strip: Vec<StripCell>,
     /// How much time one cell covers.
     pub strip_step: Duration,
