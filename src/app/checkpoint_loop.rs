@@ -138,8 +138,8 @@ pub(super) fn write(
     checkpoints.clean()?;
     let now = engine.clock.now();
     let slot = Slot::of(now);
-    let hashes = checkpoints.data.join(HASHES);
-    let full = dedupe_files::wants_full(&hashes)?;
+    let (files, hashes) = (checkpoints.data.files(), checkpoints.data.join(HASHES));
+    let full = dedupe_files::wants_full(files, &hashes)?;
     let (due, state, positions, pieces) = {
         let mut core = engine.core.write();
         core.store.counts.advance(slot);
@@ -162,11 +162,12 @@ pub(super) fn write(
         checkpoints.clean()?;
         return Err(error.into());
     }
-    let of_hashes = dedupe_files::write(&hashes, epoch, full, pieces.iter().map(Piece::encode))?;
+    let of_hashes =
+        dedupe_files::write(files, &hashes, epoch, full, pieces.iter().map(Piece::encode))?;
     let bytes = checkpoints.data.write_checkpoint(&state)? + of_hashes;
     drop(pieces);
     engine.core.write().folder.dedupe.committed();
-    dedupe_files::retain(&hashes, epoch)?;
+    dedupe_files::retain(files, &hashes, epoch)?;
     for (lane, position) in positions {
         engine.journal.release(lane, position, now);
         let disk = i64::try_from(engine.journal.disk_bytes(lane)).unwrap_or(i64::MAX);

@@ -123,8 +123,7 @@ pub async fn run(
     let config = opening::journal_config(&settings, &data);
     let journal = journal::open(config, files, clock.clone(), &telemetry, sinks)?;
     let mut core = checkpoint.as_ref().map(Core::load).unwrap_or_default();
-    let hashes = data.join(checkpoint_loop::HASHES);
-    opening::restore_hashes(&mut core, &hashes, checkpoint.as_ref(), now)?;
+    opening::restore_hashes(&mut core, &data, checkpoint.as_ref(), now)?;
     let policy = Arc::new(reload::policy(&settings, now));
     let new = core.configure(policy, Arc::new(reload::rules(&settings)), now);
     let recount = Recount::new(new, &settings, &core);

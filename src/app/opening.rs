@@ -1,7 +1,7 @@
 //! What a start opens: listeners, history, the hashes of items, the journal's and the front door's
 //! configuration.
 
-use super::checkpoint_loop::Checkpoints;
+use super::checkpoint_loop::{Checkpoints, HASHES};
 use super::daemon::{Addresses, StartError};
 use super::rebuild::Rebuild;
 use super::reload;
@@ -17,7 +17,6 @@ use crate::store::history::{Config as HistoryConfig, SledHistory};
 use crate::telemetry::Telemetry;
 use crate::wire::state::CheckpointState;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -84,16 +83,16 @@ pub fn history(
 /// When the folder cannot be read.
 pub fn restore_hashes(
     core: &mut Core,
-    hashes: &Path,
+    data: &DataDir,
     checkpoint: Option<&CheckpointState>,
     now: UnixNanos,
 ) -> Result<(), DataDirError> {
     let epoch = checkpoint.map_or(0, |state| state.epoch);
     let state = checkpoint.and_then(|state| state.dedupe.clone()).unwrap_or_default();
-    let dedupe = &mut core.folder.dedupe;
+    let (dedupe, hashes) = (&mut core.folder.dedupe, data.join(HASHES));
     let mut readable = true;
-    let whole =
-        dedupe_files::recover(hashes, epoch, |piece| readable &= dedupe.restore(piece, &state))?;
+    let piece = |piece: &[u8]| readable &= dedupe.restore(piece, &state);
+    let whole = dedupe_files::recover(data.files(), &hashes, epoch, piece)?;
     let known = checkpoint.is_none_or(|checkpoint| checkpoint.dedupe.is_some());
     if !dedupe.restored(&state, now, whole && readable && known) {
         tracing::warn!(folder = %hashes.display(), "hashes of items are missing; duplicates of what came before may count twice");

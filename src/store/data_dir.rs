@@ -87,6 +87,12 @@ impl DataDir {
         }
     }
 
+    /// Through which everything in it is read and written.
+    #[must_use]
+    pub fn files(&self) -> &dyn Files {
+        &*self.files
+    }
+
     /// A folder in it.
     #[must_use]
     pub fn join(&self, name: &str) -> PathBuf {

@@ -1,6 +1,7 @@
 //! The promises of the recogniser as a whole: none forgotten, few mistaken, bounded, restorable.
 
 use super::*;
+use crate::journal::files::SystemFiles;
 use crate::store::dedupe_files;
 use proptest::prelude::*;
 use std::collections::HashSet;
@@ -189,9 +190,10 @@ fn exact_hashes_move_on_early() {
 
 /// Writes an epoch as a checkpoint does, without committing it. Returns what the checkpoint keeps.
 fn write(dir: &Path, epoch: u64, dedupe: &mut Dedupe) -> crate::wire::state::DedupeMessage {
-    let full = dedupe_files::wants_full(dir).unwrap();
+    let full = dedupe_files::wants_full(&SystemFiles, dir).unwrap();
     let (state, pieces) = (dedupe.state(), dedupe.take(full));
-    let _ = dedupe_files::write(dir, epoch, full, pieces.iter().map(Piece::encode)).unwrap();
+    let _ = dedupe_files::write(&SystemFiles, dir, epoch, full, pieces.iter().map(Piece::encode))
+        .unwrap();
     state
 }
 
@@ -204,7 +206,9 @@ fn restore(
 ) -> (Dedupe, bool) {
     let mut dedupe = Dedupe { limits, ..Dedupe::of_state(state) };
     let mut readable = true;
-    let whole = dedupe_files::recover(dir, epoch, |piece| readable &= dedupe.restore(piece, state));
+    let whole = dedupe_files::recover(&SystemFiles, dir, epoch, |piece| {
+        readable &= dedupe.restore(piece, state)
+    });
     let whole = dedupe.restored(state, UnixNanos(START), whole.unwrap() && readable);
     (dedupe, whole)
 }
@@ -247,12 +251,12 @@ fn a_restart_changes_no_answer() {
             epoch += 1;
             let state = write(dir, epoch, &mut dedupe);
             if epoch % 11 == 0 {
-                dedupe_files::discard(dir, epoch);
+                dedupe_files::discard(&SystemFiles, dir, epoch);
             } else if epoch % 7 != 0 {
                 // Otherwise killed between the file and the checkpoint.
                 dedupe.committed();
                 committed = (epoch, next, state);
-                dedupe_files::retain(dir, epoch).unwrap();
+                dedupe_files::retain(&SystemFiles, dir, epoch).unwrap();
             }
         }
         if next % 1_111 == 0 || next % (150 * 7) == 0 && epoch % 7 == 0 {
@@ -318,7 +322,7 @@ fn missing_hashes_are_told() {
     let (whole, told) = restore(dir, 2, &state, Limits::default());
     assert!(told);
     assert_eq!(whole.horizon(UnixNanos(later)), LONGEST);
-    dedupe_files::discard(dir, 2);
+    dedupe_files::discard(&SystemFiles, dir, 2);
     let (rest, told) = restore(dir, 2, &state, Limits::default());
     assert!(!told);
     assert_eq!(rest.horizon(UnixNanos(START + MINUTE)), Duration::from_secs(60));

@@ -9,7 +9,7 @@ use crate::alert::Core;
 use crate::alert::codec::transition_record;
 use crate::app::checkpoint_loop::{self, Checkpoints};
 use crate::app::engine::Engine;
-use crate::app::{evaluate_loop, fold_loop, replay};
+use crate::app::{evaluate_loop, fold_loop, opening, replay};
 use crate::base::clock::{Clock, UnixNanos};
 use crate::base::faulty::FaultyFiles;
 use crate::base::shutdown::Shutdown;
@@ -90,6 +90,7 @@ impl Daemon {
         let journal =
             journal::open(config, files, clock.clone(), &telemetry, sinks).expect("opens");
         let mut core = checkpoint.as_ref().map(Core::load).unwrap_or_default();
+        opening::restore_hashes(&mut core, &data, checkpoint.as_ref(), now).expect("readable");
         let setup = setup();
         let new = core.configure(Arc::clone(&setup.policy), Arc::clone(&setup.rules), now);
         core.store.counts.complete(&new, &CountsBook::default());
