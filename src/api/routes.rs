@@ -28,7 +28,7 @@ pub fn router(state: ApiState) -> Router {
             get(|| async { asset("text/javascript; charset=utf-8", page::SCRIPT) }),
         )
         .route("/page/events", get(pages::events))
-        .route("/metrics", get(metrics::serve))
+        .route("/metrics", metrics::route())
         .route("/-/healthy", get(|| async { "radiosonde is healthy\n" }))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(json::reload).put(json::reload))

@@ -97,13 +97,21 @@ impl Door {
         clock: Clock,
         telemetry: Telemetry,
     ) -> Self {
+        for (budget, bytes) in [
+            ("received", config.inflight_compressed_bytes),
+            ("inflated", config.inflight_inflated_bytes),
+        ] {
+            let gauge = telemetry.ingest_budget_bytes.with_label_values(&[budget]);
+            gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             tokens: config.tokens,
             max_request_bytes: config.max_request_bytes,
             compressed: Budget::new(config.inflight_compressed_bytes.saturating_add(PREFIX))
                 .shown_in(telemetry.ingest_inflight_bytes.clone()),
-            inflated: Budget::new(config.inflight_inflated_bytes),
+            inflated: Budget::new(config.inflight_inflated_bytes)
+                .shown_in(telemetry.ingest_inflated_bytes.clone()),
             workers: Arc::new(Semaphore::new(processors)),
             redactor: Redactor::new(&config.extra_attributes, config.identity_key),
             sink,

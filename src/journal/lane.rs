@@ -57,7 +57,11 @@ pub(super) struct Metrics {
     pub appended_records: IntCounter,
     pub commit_duration: Histogram,
     pub disk_bytes: IntGauge,
+    pub dropped_bytes: IntCounter,
     pub poisoned: IntGauge,
+    queue_records: IntGauge,
+    queue_bytes: IntGauge,
+    torn_bytes: IntCounter,
 }
 
 // === impl LaneState ===
@@ -72,6 +76,7 @@ impl LaneState {
     ) -> Self {
         let metrics = Metrics::of(files.lane, telemetry);
         metrics.poisoned.set(0);
+        metrics.torn_bytes.inc_by(torn_bytes);
         let state = Self {
             files,
             queue: Queue::new(),
@@ -102,6 +107,13 @@ impl LaneState {
             None => error!(lane, "journal lane is poisoned: its writer thread ended"),
         }
         self.queue.close();
+    }
+
+    /// Shows how much waits in the queue.
+    pub(super) fn show_queue(&self) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.queue_records.set(gauge(self.queue.claimed_records()));
+        self.metrics.queue_bytes.set(gauge(self.queue.claimed_bytes()));
     }
 
     pub(super) fn show_disk_bytes(&self) {
@@ -170,6 +182,10 @@ impl Metrics {
             appended_records: telemetry.journal_appended_records_total.with_label_values(label),
             commit_duration: telemetry.journal_commit_duration_seconds.with_label_values(label),
             disk_bytes: telemetry.journal_disk_bytes.with_label_values(label),
+            dropped_bytes: telemetry.journal_dropped_bytes_total.with_label_values(label),
+            queue_records: telemetry.journal_queue_records.with_label_values(label),
+            queue_bytes: telemetry.journal_queue_bytes.with_label_values(label),
+            torn_bytes: telemetry.journal_torn_bytes_total.with_label_values(label),
             poisoned: telemetry.journal_poisoned.with_label_values(label),
         }
     }

@@ -143,7 +143,10 @@ pub fn open(
     let start = |files, lane, sink| Running::start(files, lane, &config, &clock, telemetry, sink);
     let control = start(control, control_lane, sinks.control)?;
     let bulk = start(bulk, bulk_lane, sinks.bulk)?;
-    Ok(Journal(Arc::new(Lanes { control, bulk })))
+    let lanes = Arc::new(Lanes { control, bulk });
+    let watched = Arc::downgrade(&lanes);
+    telemetry.on_gather(move || watched.upgrade().map(|lanes| lanes.show_queues()).is_some());
+    Ok(Journal(lanes))
 }
 
 // === impl Config ===
@@ -177,6 +180,14 @@ impl Config {
             Lane::Control => self.control_reserve_bytes,
             Lane::Bulk => 0,
         }
+    }
+}
+
+// === impl Lanes ===
+
+impl Lanes {
+    fn show_queues(&self) {
+        [&self.control, &self.bulk].iter().for_each(|lane| lane.state.show_queue());
     }
 }
 

@@ -132,9 +132,13 @@ impl Queue {
     }
 
     /// How many requests have room: those that wait and those that are being committed.
-    #[cfg(test)]
     pub(super) fn claimed_records(&self) -> usize {
-        QUEUE_RECORDS - self.records.available_permits()
+        QUEUE_RECORDS.saturating_sub(self.records.available_permits())
+    }
+
+    /// How many payload bytes they have.
+    pub(super) fn claimed_bytes(&self) -> usize {
+        QUEUE_BYTES.saturating_sub(self.bytes.available_permits())
     }
 
     /// How many requests wait.

@@ -48,6 +48,7 @@ fn tell(lane: &LaneState, gone: Segment, verdict: Verdict) {
     match verdict {
         Verdict::Spent => debug!(lane = name, segment, bytes, "removed a journal segment"),
         Verdict::Forced => {
+            lane.metrics.dropped_bytes.inc_by(bytes);
             let total = lane.dropped_bytes.fetch_add(bytes, Ordering::AcqRel).saturating_add(bytes);
             warn!(
                 lane = name,

@@ -118,8 +118,6 @@ impl Shared {
     }
 
     fn changed(&self) {
-        let pending = self.queue.lock().pending();
-        self.telemetry.notify_outbox_notifications.set(pending.try_into().unwrap_or(i64::MAX));
         self.due.notify_one();
         self.settled.notify_one();
     }

@@ -11,6 +11,7 @@ use super::spec::ProbeSpec;
 use crate::base::clock::{Clock, JumpDetector, MonoNanos, UnixNanos};
 use crate::model::probe::{FailureReason, Outcome, ProbeRun};
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use prometheus::IntCounter;
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -72,6 +73,7 @@ struct Shared {
     starts: mpsc::Sender<Start>,
     stop: watch::Sender<Option<Duration>>,
     delivery: Delivery,
+    clock_jumps: IntCounter,
 }
 
 #[derive(Debug, Default)]
@@ -101,8 +103,16 @@ impl Scheduler {
         let delivery = Delivery::new(results, context.telemetry.clone());
         let state = Mutex::new(State { plan, stopping: false });
         let changed = Condvar::new();
-        let shared =
-            Arc::new(Shared { clock, state, changed, starts, stop, delivery: delivery.clone() });
+        let clock_jumps = context.telemetry.clock_jumps_total.clone();
+        let shared = Arc::new(Shared {
+            clock,
+            state,
+            changed,
+            starts,
+            stop,
+            delivery: delivery.clone(),
+            clock_jumps,
+        });
         let mut scheduler = Self { shared: Arc::clone(&shared), threads: Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -204,6 +214,7 @@ impl Shared {
             let jump = jumps.observe(wall, mono);
             let clock = if jump.is_some() { ClockState::Jumped } else { ClockState::Steady };
             if let Some(jump) = jump {
+                self.clock_jumps.inc();
                 tracing::warn!(nanos = jump.nanos, "the clock jumped or the machine slept");
             }
             let releases = state.plan.take_due(wall, clock);

@@ -4,14 +4,20 @@
 //! Names: `radiosonde_` + subsystem + what + unit. Labels come from closed sets or configuration,
 //! never from what phones send.
 
+use super::process::ProcessCollector;
+use super::readings::Readings;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry,
 };
+use std::sync::Arc;
 
-/// Buckets for what takes from a hundred microseconds to some seconds.
-const LATENCY_BUCKETS: [f64; 14] = [
+/// Buckets for what takes from a hundred microseconds to some seconds, and up to an hour where a
+/// receiver cannot be reached.
+const LATENCY_BUCKETS: [f64; 17] = [
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+    30.0, 300.0, 3_600.0,
 ];
 
 macro_rules! catalog {
@@ -20,6 +26,7 @@ macro_rules! catalog {
         #[derive(Clone, Debug)]
         pub struct Telemetry {
             registry: Registry,
+            readings: Arc<Readings>,
             $( $(#[doc = $help])+ pub $field: $type, )+
         }
 
@@ -34,7 +41,9 @@ macro_rules! catalog {
                 let registry = Registry::new();
                 $( let $field = <$type as Metric>::build(
                     &registry, $name, concat!($($help),+), &[$($($label),+)?]); )+
-                Self { registry, $($field),+ }
+                let process = registry.register(Box::new(ProcessCollector::new()));
+                process.expect("the process's metrics are registered once, here");
+                Self { registry, readings: Arc::default(), $($field),+ }
             }
         }
     };
@@ -45,16 +54,22 @@ catalog! {
     build_info: IntGaugeVec = "radiosonde_build_info" ["version"],
     /// Unix time at which the daemon started.
     start_time_seconds: Gauge = "radiosonde_start_time_seconds",
-    /// Whether the last reload of the configuration succeeded.
+    /// Whether the configuration as it was read last came into force.
     config_last_reload_successful: IntGauge = "radiosonde_config_last_reload_successful",
-    /// Unix time of the last successful reload.
+    /// Unix time at which the configuration in force was read.
     config_last_reload_success_timestamp_seconds: Gauge = "radiosonde_config_last_reload_success_timestamp_seconds",
+    /// The configuration in force by the hash of its meaning, always 1.
+    config_info: IntGaugeVec = "radiosonde_config_info" ["revision"],
     /// Requests at the OTLP front door by transport, signal and answer.
     ingest_requests_total: IntCounterVec = "radiosonde_ingest_requests_total" ["transport", "signal", "code"],
     /// Bytes of OTLP requests as received, still compressed.
     ingest_received_bytes_total: IntCounterVec = "radiosonde_ingest_received_bytes_total" ["transport"],
     /// Bytes of OTLP requests admitted and not yet answered.
     ingest_inflight_bytes: IntGauge = "radiosonde_ingest_inflight_bytes",
+    /// Bytes of inflated OTLP requests that are being worked on.
+    ingest_inflated_bytes: IntGauge = "radiosonde_ingest_inflated_bytes",
+    /// Bytes that requests may take together before further ones wait, as received and inflated.
+    ingest_budget_bytes: IntGaugeVec = "radiosonde_ingest_budget_bytes" ["budget"],
     /// From the whole request received to its durable acknowledgement.
     ingest_ack_duration_seconds: HistogramVec = "radiosonde_ingest_ack_duration_seconds" ["transport"],
     /// Attributes removed before the journal because the allow-list does not name them.
@@ -67,6 +82,14 @@ catalog! {
     journal_commit_duration_seconds: HistogramVec = "radiosonde_journal_commit_duration_seconds" ["lane"],
     /// Bytes that the journal takes on disk.
     journal_disk_bytes: IntGaugeVec = "radiosonde_journal_disk_bytes" ["lane"],
+    /// Bytes of unacknowledged writes that were cut away when the journal was opened.
+    journal_torn_bytes_total: IntCounterVec = "radiosonde_journal_torn_bytes_total" ["lane"],
+    /// Bytes of segments that went although no checkpoint held them, because the lane outgrew its limit.
+    journal_dropped_bytes_total: IntCounterVec = "radiosonde_journal_dropped_bytes_total" ["lane"],
+    /// Records that wait for their commit or for the fold.
+    journal_queue_records: IntGaugeVec = "radiosonde_journal_queue_records" ["lane"],
+    /// Bytes of the records that wait for their commit or for the fold.
+    journal_queue_bytes: IntGaugeVec = "radiosonde_journal_queue_bytes" ["lane"],
     /// Whether a lane refuses writes after a failed one.
     journal_poisoned: IntGaugeVec = "radiosonde_journal_poisoned" ["lane"],
     /// Records folded into series and counts.
@@ -89,10 +112,26 @@ catalog! {
     checkpoint_duration_seconds: Histogram = "radiosonde_checkpoint_duration_seconds",
     /// Size of the last checkpoint.
     checkpoint_bytes: IntGauge = "radiosonde_checkpoint_bytes",
+    /// Unix time of the state in the last checkpoint.
+    checkpoint_last_success_timestamp_seconds: Gauge = "radiosonde_checkpoint_last_success_timestamp_seconds",
     /// Checkpoints by result.
     checkpoints_total: IntCounterVec = "radiosonde_checkpoints_total" ["outcome"],
     /// Bytes that history takes on disk.
     history_disk_bytes: IntGauge = "radiosonde_history_disk_bytes",
+    /// Windows of history, each a database of its own.
+    history_windows: IntGauge = "radiosonde_history_windows",
+    /// Windows of history that were found damaged since the start and set aside: each is a gap.
+    history_windows_set_aside: IntGauge = "radiosonde_history_windows_set_aside",
+    /// Time spanned by the windows of history that were set aside since the start.
+    history_gap_seconds: Gauge = "radiosonde_history_gap_seconds",
+    /// Windows of history that retention dropped.
+    history_windows_dropped_total: IntCounter = "radiosonde_history_windows_dropped_total",
+    /// Blocks written to history.
+    history_blocks_total: IntCounterVec = "radiosonde_history_blocks_total" ["tier"],
+    /// Blocks that came for a time which retention had dropped already.
+    history_blocks_expired_total: IntCounter = "radiosonde_history_blocks_expired_total",
+    /// Reads of history that failed.
+    history_read_failures_total: IntCounter = "radiosonde_history_read_failures_total",
     /// One evaluation of all SLOs.
     evaluation_duration_seconds: Histogram = "radiosonde_evaluation_duration_seconds",
     /// How late probe runs start against their schedule.
@@ -103,8 +142,10 @@ catalog! {
     probe_results_dropped_total: IntCounter = "radiosonde_probe_results_dropped_total",
     /// Attempts to deliver notifications by result.
     notify_attempts_total: IntCounterVec = "radiosonde_notify_attempts_total" ["receiver", "outcome"],
-    /// Notifications in the outbox.
+    /// Notifications that are decided and not yet delivered, refused or given up.
     notify_outbox_notifications: IntGauge = "radiosonde_notify_outbox_notifications",
+    /// Age of the oldest notification in the outbox; 0 when there is none.
+    notify_outbox_oldest_seconds: Gauge = "radiosonde_notify_outbox_oldest_seconds",
     /// From the decision to the receiver's answer.
     notify_delivery_duration_seconds: HistogramVec = "radiosonde_notify_delivery_duration_seconds" ["receiver"],
     /// OTLP requests that we sent ourselves, by result.
@@ -113,20 +154,49 @@ catalog! {
     export_dropped_total: IntCounter = "radiosonde_export_dropped_total",
     /// Jumps of the wall clock, suspends among them.
     clock_jumps_total: IntCounter = "radiosonde_clock_jumps_total",
-    /// Memory that the process holds, resident.
-    process_resident_memory_bytes: IntGauge = "process_resident_memory_bytes",
-    /// CPU time that the process has used.
-    process_cpu_seconds_total: Gauge = "process_cpu_seconds_total",
     /// HTTP requests of page and API by route and status.
     api_requests_total: IntCounterVec = "radiosonde_api_requests_total" ["route", "code"],
+    /// Series left out of this page: there are too many, or another metric has their name.
+    metrics_omitted_series: IntGaugeVec = "radiosonde_metrics_omitted_series" ["reason"],
 }
 
 impl Telemetry {
-    /// The current values of every metric that was used.
+    /// The current values of every metric that was used, after every reading was taken. A time that
+    /// was never set is left out.
     #[must_use]
-    pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
-        self.registry.gather()
+    pub fn gather(&self) -> Vec<MetricFamily> {
+        self.gather_after(|_| ())
     }
+
+    /// [`Telemetry::gather`] after `refresh` has set what only the caller knows. One caller at a time.
+    #[must_use]
+    pub fn gather_after(&self, refresh: impl FnOnce(&Self)) -> Vec<MetricFamily> {
+        let _alone = self.readings.take();
+        refresh(self);
+        let mut families = self.registry.gather();
+        families.retain(|family| !is_unset_time(family));
+        families
+    }
+
+    /// Leaves a reading that is taken before metrics are gathered: it sets gauges from their source,
+    /// and says false when the source is gone.
+    pub fn on_gather(&self, reading: impl Fn() -> bool + Send + Sync + 'static) {
+        self.readings.add(reading);
+    }
+
+    /// A configuration of this revision came into force.
+    pub fn configured(&self, revision: u64, at_seconds: f64) {
+        self.config_last_reload_successful.set(1);
+        self.config_last_reload_success_timestamp_seconds.set(at_seconds);
+        self.config_info.reset();
+        self.config_info.with_label_values(&[format!("{revision:016x}")]).set(1);
+    }
+}
+
+/// Whether a family is a time that nobody has set: 1970 would be taken for one.
+fn is_unset_time(family: &MetricFamily) -> bool {
+    family.name().ends_with("_timestamp_seconds")
+        && family.get_metric().iter().all(|metric| metric.get_gauge().get_value() == 0.0)
 }
 
 impl Default for Telemetry {
@@ -184,7 +254,13 @@ mod tests {
     fn the_catalogue_builds() {
         let telemetry = Telemetry::new();
         telemetry.start_time_seconds.set(1.0);
-        assert!(!telemetry.gather().is_empty());
+        let names: Vec<_> = telemetry.gather().iter().map(|f| f.name().to_owned()).collect();
+        assert!(names.iter().any(|name| name == "radiosonde_start_time_seconds"));
+        assert!(!names.iter().any(|name| name.ends_with("_timestamp_seconds")), "{names:?}");
+        telemetry.configured(0xab, 5.0);
+        telemetry.configured(0xcd, 6.0);
+        let info = telemetry.gather().into_iter().find(|f| f.name() == "radiosonde_config_info");
+        assert_eq!(info.map(|family| family.get_metric().len()), Some(1));
         assert!(CATALOG.iter().all(|(name, help, _)| !name.is_empty() && help.ends_with('.')));
     }
 }

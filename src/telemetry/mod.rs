@@ -3,5 +3,7 @@
 
 pub mod catalog;
 pub mod logs;
+pub mod process;
+pub mod readings;
 
 pub use catalog::Telemetry;

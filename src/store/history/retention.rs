@@ -5,7 +5,6 @@ use super::window::WindowId;
 use crate::base::clock::UnixNanos;
 use crate::model::series::{History, HistoryError, Tier};
 use crate::model::slot::Slot;
-use std::sync::atomic::Ordering;
 
 impl SledHistory {
     /// Drops what `config.keep` no longer covers at `now`, and then what takes more disk than
@@ -39,7 +38,7 @@ impl SledHistory {
     /// Drops windows, those set aside first and then the oldest, until the bound in bytes holds.
     pub(super) fn stay_within_disk(&self) -> Result<(), HistoryError> {
         let used = self.disk_bytes();
-        self.disk_bytes.set(i64::try_from(used).unwrap_or(i64::MAX));
+        self.metrics.disk_bytes.set(i64::try_from(used).unwrap_or(i64::MAX));
         let Some(mut excess) =
             self.config.max_disk_bytes.and_then(|max| used.checked_sub(max)).filter(|n| *n > 0)
         else {
@@ -87,7 +86,7 @@ impl SledHistory {
     }
 
     fn note_dropped(&self, id: WindowId, bytes: u64, why: &'static str) {
-        let _before = self.counters.windows_dropped.fetch_add(1, Ordering::Relaxed);
+        self.metrics.windows_dropped.inc();
         tracing::info!(window = %id, bytes, why, "a window of history was dropped");
     }
 }

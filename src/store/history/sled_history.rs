@@ -10,14 +10,13 @@ use super::window::WindowId;
 use super::{Config, OpenReport, SetAside, block, block_slots};
 use crate::base::error::Chain;
 use crate::model::series::{Block, History, HistoryError, SeriesId, SlotValue, Tier};
-use crate::model::slot::Slot;
+use crate::model::slot::{SLOT_SECONDS, Slot};
 use crate::telemetry::Telemetry;
 use parking_lot::Mutex;
-use prometheus::IntGauge;
+use prometheus::{Gauge, IntCounter, IntGauge};
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Windows of each tier that are opened, and so checked, at start. They span more than the day that
 /// the bulk lane of the journal keeps, which is what could be rebuilt; older ones are opened when
@@ -34,11 +33,10 @@ pub struct SledHistory {
     unfinished: Mutex<Vec<(WindowId, Before)>>,
     /// What ended before is gone, and is not written again.
     pub(super) horizons: Mutex<BTreeMap<Tier, Slot>>,
-    pub(super) counters: Counters,
-    pub(super) disk_bytes: IntGauge,
+    pub(super) metrics: Metrics,
 }
 
-/// What went missing, since start.
+/// What went missing since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HistoryCounts {
     /// Windows that retention dropped, broken ones included.
@@ -51,11 +49,16 @@ pub struct HistoryCounts {
     pub reads_failed: u64,
 }
 
-#[derive(Default)]
-pub(super) struct Counters {
-    pub(super) windows_dropped: AtomicU64,
-    blocks_expired: AtomicU64,
-    reads_failed: AtomicU64,
+/// What is shown of it.
+pub(super) struct Metrics {
+    pub(super) windows_dropped: IntCounter,
+    pub(super) disk_bytes: IntGauge,
+    blocks: [(Tier, IntCounter); 2],
+    blocks_expired: IntCounter,
+    reads_failed: IntCounter,
+    windows: IntGauge,
+    windows_set_aside: IntGauge,
+    gap_seconds: Gauge,
 }
 
 impl SledHistory {
@@ -89,9 +92,9 @@ impl SledHistory {
             _lock: lock,
             unfinished: Mutex::default(),
             horizons: Mutex::default(),
-            counters: Counters::default(),
-            disk_bytes: telemetry.history_disk_bytes.clone(),
+            metrics: Metrics::of(telemetry),
         };
+        history.show();
         Ok((history, report))
     }
 
@@ -102,15 +105,26 @@ impl SledHistory {
         self.shelf.set_aside()
     }
 
-    /// What went missing, since start.
+    /// What went missing since the process started.
     #[must_use]
     pub fn counts(&self) -> HistoryCounts {
         HistoryCounts {
-            windows_dropped: self.counters.windows_dropped.load(Ordering::Relaxed),
+            windows_dropped: self.metrics.windows_dropped.get(),
             windows_set_aside: self.shelf.set_aside().len() as u64,
-            blocks_expired: self.counters.blocks_expired.load(Ordering::Relaxed),
-            reads_failed: self.counters.reads_failed.load(Ordering::Relaxed),
+            blocks_expired: self.metrics.blocks_expired.get(),
+            reads_failed: self.metrics.reads_failed.get(),
         }
+    }
+
+    /// Shows what there is, and what is missing.
+    pub(super) fn show(&self) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let set_aside = self.shelf.set_aside();
+        let slots = set_aside.iter().map(|gone| gone.to_slot.0.saturating_sub(gone.from_slot.0));
+        let gap_slots: u64 = slots.map(u64::from).sum();
+        self.metrics.windows.set(gauge(self.shelf.all().len()));
+        self.metrics.windows_set_aside.set(gauge(set_aside.len()));
+        self.metrics.gap_seconds.set((gap_slots * SLOT_SECONDS) as f64);
     }
 
     fn write_windows(
@@ -125,7 +139,7 @@ impl SledHistory {
         for piece in pieces(tier, blocks) {
             let id = WindowId::of(tier, piece.start);
             if id.end() <= horizon {
-                let _before = self.counters.blocks_expired.fetch_add(1, Ordering::Relaxed);
+                self.metrics.blocks_expired.inc();
             } else {
                 windows.entry(id).or_default().push(piece);
             }
@@ -213,6 +227,30 @@ impl SledHistory {
     }
 }
 
+impl Metrics {
+    fn of(telemetry: &Telemetry) -> Self {
+        let blocks = |tier: Tier| {
+            let counter = telemetry.history_blocks_total.with_label_values(&[tier.as_str()]);
+            (tier, counter)
+        };
+        Self {
+            windows_dropped: telemetry.history_windows_dropped_total.clone(),
+            disk_bytes: telemetry.history_disk_bytes.clone(),
+            blocks: Tier::ALL.map(blocks),
+            blocks_expired: telemetry.history_blocks_expired_total.clone(),
+            reads_failed: telemetry.history_read_failures_total.clone(),
+            windows: telemetry.history_windows.clone(),
+            windows_set_aside: telemetry.history_windows_set_aside.clone(),
+            gap_seconds: telemetry.history_gap_seconds.clone(),
+        }
+    }
+
+    fn wrote(&self, tier: Tier, blocks: usize) {
+        let counter = self.blocks.iter().find(|(known, _)| *known == tier);
+        counter.into_iter().for_each(|(_, counter)| counter.inc_by(blocks as u64));
+    }
+}
+
 impl History for SledHistory {
     /// Of a failed call nothing stays behind, whether it is tried again under this epoch or another:
     /// what it had written is taken back, at the latest before the next write or recovery.
@@ -222,6 +260,7 @@ impl History for SledHistory {
         let result = self.write_windows(tier, epoch, blocks, &mut unfinished);
         if result.is_ok() {
             unfinished.clear();
+            self.metrics.wrote(tier, blocks.len());
         } else if let Err(error) = self.take_back(&mut unfinished) {
             tracing::warn!(
                 reason = %Chain(&error), blocks = unfinished.len(),
@@ -241,7 +280,7 @@ impl History for SledHistory {
         let mut merged = Merged::default();
         for id in self.shelf.overlapping(tier, from, to) {
             self.read_window(id, series, &(from..to), &mut merged).inspect_err(|error| {
-                let _before = self.counters.reads_failed.fetch_add(1, Ordering::Relaxed);
+                self.metrics.reads_failed.inc();
                 tracing::warn!(window = %id, reason = %Chain(error), "history could not be read");
             })?;
         }
@@ -264,8 +303,9 @@ impl History for SledHistory {
 
     fn retain(&self, tier: Tier, horizon: Slot) -> Result<(), HistoryError> {
         let _one_writer = self.unfinished.lock();
-        self.drop_ended(tier, horizon)?;
-        self.stay_within_disk()
+        let retained = self.drop_ended(tier, horizon).and_then(|()| self.stay_within_disk());
+        self.show();
+        retained
     }
 
     /// Walks all files; callers that ask often keep the answer.
