@@ -65,7 +65,11 @@ pub async fn make(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) {
         let name = if outcome.is_ok() { "success" } else { "failure" };
         telemetry.checkpoints_total.with_label_values(&[name]).inc();
         match outcome {
-            Ok(bytes) => telemetry.checkpoint_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX)),
+            Ok(bytes) => {
+                telemetry.checkpoint_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+                let now = engine.clock.now().as_seconds();
+                telemetry.checkpoint_last_success_timestamp_seconds.set(now);
+            }
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "a checkpoint failed; the journal keeps everything")
             }
@@ -88,7 +92,6 @@ fn write(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) -> Result<u64, 
         core.store.head.close(&due, slot);
         let core = &mut *core;
         core.folder.settle(&core.store, now);
-        publish(engine, core, now);
         (due, core.save(epoch, now), [(Lane::Control, core.control), (Lane::Bulk, core.bulk)])
     };
     let written = due.blocks.iter().try_for_each(|(tier, blocks)| {
@@ -112,17 +115,4 @@ fn write(engine: &Engine, checkpoints: &Checkpoints, epoch: u64) -> Result<u64, 
     let disk = i64::try_from(checkpoints.history.disk_bytes()).unwrap_or(i64::MAX);
     engine.telemetry.history_disk_bytes.set(disk);
     Ok(bytes)
-}
-
-fn publish(engine: &Engine, core: &crate::alert::Core, now: crate::base::clock::UnixNanos) {
-    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    let telemetry = &engine.telemetry;
-    telemetry.series_live.set(count(core.store.head.len()));
-    telemetry.streams_tracked.set(count(core.folder.streams.len()));
-    telemetry.dedupe_items.set(count(core.folder.dedupe.len()));
-    telemetry.dedupe_horizon_seconds.set(core.folder.dedupe.horizon(now).as_secs_f64());
-    let evicted = core.folder.streams.evicted();
-    telemetry
-        .streams_evicted_total
-        .inc_by(evicted.saturating_sub(telemetry.streams_evicted_total.get()));
 }

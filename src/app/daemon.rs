@@ -100,8 +100,7 @@ pub async fn run(
     let telemetry = Telemetry::new();
     telemetry.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     telemetry.start_time_seconds.set(clock.now().as_seconds());
-    telemetry.config_last_reload_successful.set(1);
-    telemetry.config_last_reload_success_timestamp_seconds.set(clock.now().as_seconds());
+    telemetry.configured(settings.revision, clock.now().as_seconds());
     let daemon = &settings.daemon;
     let page = bind(daemon.listen, "the page and API").await?;
     let grpc = bind(daemon.otlp_grpc, "OTLP/gRPC").await?;
@@ -114,6 +113,10 @@ pub async fn run(
     let data = Arc::new(DataDir::open(&daemon.data)?);
     let checkpoint = data.read_checkpoint()?;
     let epoch = checkpoint.as_ref().map_or(0, |state| state.epoch);
+    if let Some(state) = &checkpoint {
+        let at = UnixNanos(state.at_unix_nano).as_seconds();
+        telemetry.checkpoint_last_success_timestamp_seconds.set(at);
+    }
     let (checkpoints, history) = open_history(&settings, &data, epoch, &telemetry)?;
     let (control, folds_control) = mpsc::channel(FOLD_QUEUE);
     let (bulk, folds_bulk) = mpsc::channel(FOLD_QUEUE);

@@ -37,10 +37,6 @@ pub async fn run(engine: Engine, courier: Courier, shutdown: Shutdown) {
             beaten = Some(now);
             due.push(heartbeat);
         }
-        engine
-            .telemetry
-            .notify_outbox_notifications
-            .set(i64::try_from(due.len()).unwrap_or(i64::MAX));
         for notification in due {
             if !courier.submit(notification) {
                 break;

@@ -64,9 +64,9 @@ pub async fn reload(running: &Running) -> Result<(), Failed> {
         running.refuse(ConfigProblem { since: now, problems }, now);
         return Err(Failed::Invalid(words));
     };
+    let revision = settings.revision;
     apply(running, settings).await;
-    telemetry.config_last_reload_successful.set(1);
-    telemetry.config_last_reload_success_timestamp_seconds.set(now.as_seconds());
+    telemetry.configured(revision, now.as_seconds());
     running.accept(ChangeView {
         at: now,
         kind: ChangeKind::Reload,
