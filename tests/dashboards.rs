@@ -1,250 +1,42 @@
 //! Guarantees about the Grafana dashboards, without a Grafana: they parse, their panels stand where
-//! they should, and every query names metrics and labels that the daemon exports.
+//! they should, and every query names metrics and labels that the running daemon exports.
+#![expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at what it did not expect"
+)]
+#![expect(clippy::disallowed_methods, reason = "a client of the daemon has its own clock")]
 
+#[path = "metrics/daemon.rs"]
+mod daemon;
+#[path = "metrics/dashboard.rs"]
+mod dashboard;
+#[path = "metrics/target.rs"]
+mod target;
+#[path = "metrics/text_format.rs"]
+mod text_format;
+#[path = "metrics/world.rs"]
+mod world;
+
+use daemon::{free_port, wait_until};
+use dashboard::{
+    Dashboard, PROMQL_WORDS, Placed, dashboards, everywhere, folder, is_balanced, is_word, list,
+    parse, text,
+};
 use radiosonde::telemetry::catalog::CATALOG;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-
-/// Metrics of the domain and their labels. The daemon's own stand in its catalogue.
-const DOMAIN: &[(&str, &[&str])] = &[
-    ("ALERTS", &["alertname", "alertstate", "severity"]),
-    ("radiosonde_probe_runs_total", &["probe", "outcome"]),
-    ("radiosonde_probe_duration_seconds", &["probe", "phase"]),
-    ("radiosonde_probe_up", &["probe"]),
-    ("radiosonde_probe_last_run_timestamp_seconds", &["probe"]),
-    ("radiosonde_slo_events_total", &["slo", "outcome"]),
-    ("radiosonde_slo_objective_ratio", &["slo"]),
-    ("radiosonde_slo_window_seconds", &["slo"]),
-    ("radiosonde_slo_attained_ratio", &["slo"]),
-    ("radiosonde_slo_error_budget_remaining_ratio", &["slo"]),
-    ("radiosonde_slo_time_to_exhaustion_seconds", &["slo"]),
-    ("radiosonde_slo_burn_rate", &["slo", "window"]),
-    ("radiosonde_slo_info", &["slo", "owner", "kind"]),
-    ("radiosonde_ingest_items_total", &["app", "signal", "outcome"]),
-    ("radiosonde_events_total", EVENT_LABELS),
-    ("traces_span_metrics_calls_total", SPAN_LABELS),
-    ("traces_span_metrics_duration_seconds", SPAN_LABELS),
-];
-
-const EVENT_LABELS: &[&str] = &[
-    "service_name",
-    "event_name",
-    "service_version",
-    "os_name",
-    "network_connection_type",
-    "region",
-];
-
-const SPAN_LABELS: &[&str] = &[
-    "service_name",
-    "span_name",
-    "status_code",
-    "service_version",
-    "os_name",
-    "network_connection_type",
-    "region",
-    "http_request_method",
-    "http_route",
-    "http_response_status_code",
-];
+use std::process::{Child, Command};
+use std::time::Duration;
+use target::write;
+use text_format::Family;
+use world::World;
 
 /// Units that the dashboards use, as Grafana names them.
 const UNITS: &[&str] = &["short", "percentunit", "s", "dtdurations", "reqps", "bytes", "Bps"];
 
-/// Functions, operators and keywords of PromQL that the dashboards use.
-const PROMQL_WORDS: &[&str] = &[
-    "and",
-    "bool",
-    "by",
-    "count",
-    "histogram_quantile",
-    "increase",
-    "max",
-    "min",
-    "or",
-    "rate",
-    "sum",
-    "time",
-    "topk",
-    "vector",
-];
-
-struct Dashboard {
-    file: String,
-    model: Value,
-}
-
-/// A query, taken apart.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Query {
-    /// Words outside of braces, brackets, strings and lists of labels.
-    words: Vec<String>,
-    /// Names of labels in selectors, by the metric before them.
-    matched: Vec<(String, String)>,
-    /// What stands in brackets.
-    ranges: Vec<String>,
-}
-
-// === reading ===
-
-fn folder() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards")
-}
-
-fn dashboards() -> Vec<Dashboard> {
-    let entries = std::fs::read_dir(folder()).expect("the folder of dashboards");
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    let mut found: Vec<Dashboard> = paths
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-        .map(|path| Dashboard {
-            file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            model: serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("JSON"),
-        })
-        .collect();
-    found.sort_by(|a, b| a.file.cmp(&b.file));
-    assert_eq!(found.len(), 4, "budgets, probes, phones and radiosonde itself");
-    found
-}
-
-fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value.get(key).and_then(Value::as_str).unwrap_or_default()
-}
-
-impl Dashboard {
-    /// Panels that are shown together: the open ones, and those in each closed row.
-    fn groups(&self) -> Vec<&[Value]> {
-        let open = list(&self.model, "panels");
-        let closed = open.iter().map(|panel| list(panel, "panels"));
-        std::iter::once(open).chain(closed).collect()
-    }
-
-    fn panels(&self) -> impl Iterator<Item = &Value> {
-        self.groups().into_iter().flatten()
-    }
-
-    /// Panels that show something, so no rows.
-    fn shown(&self) -> impl Iterator<Item = &Value> {
-        self.panels().filter(|panel| text(panel, "type") != "row")
-    }
-
-    /// Every query: of panels and annotations.
-    fn queries(&self) -> Vec<&str> {
-        let annotations = self.part("/annotations/list").iter();
-        let panels = self.shown().flat_map(|panel| list(panel, "targets"));
-        annotations.chain(panels).map(|part| text(part, "expr")).filter(|q| !q.is_empty()).collect()
-    }
-
-    fn variables(&self) -> &[Value] {
-        self.part("/templating/list")
-    }
-
-    fn part(&self, pointer: &str) -> &[Value] {
-        self.model.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-    }
-}
-
-/// Every series name that `/metrics` may show, with the labels by which it may be selected.
-fn exported_names() -> BTreeMap<String, BTreeSet<&'static str>> {
-    let own = CATALOG.iter().map(|(name, _, labels)| (*name, *labels));
-    let mut names = BTreeMap::new();
-    for (name, labels) in own.chain(DOMAIN.iter().copied()) {
-        let mut labels: BTreeSet<&str> = labels.iter().copied().collect();
-        labels.extend(["job", "instance"]);
-        // The table tells no types; by the house's naming exactly these are histograms.
-        if name.ends_with("_duration_seconds") || name.ends_with("_lateness_seconds") {
-            for suffix in ["_count", "_sum", "_bucket"] {
-                let _ = names.insert(format!("{name}{suffix}"), labels.clone());
-            }
-        } else {
-            let _ = names.insert(name.to_owned(), labels);
-        }
-    }
-    names
-}
-
-// === taking queries apart ===
-
-fn parse(query: &str) -> Query {
-    let mut parsed = Query::default();
-    let mut rest = query;
-    let mut grouping = false;
-    while let Some(first) = rest.chars().next() {
-        let length = match first {
-            '{' | '[' | '(' if first != '(' || grouping => {
-                rest.find(closing(first)).map(|at| at + 1)
-            }
-            c if is_word(c) => rest.find(|c| !is_word(c)),
-            c => Some(c.len_utf8()),
-        };
-        let (token, after) = rest.split_at(length.unwrap_or(rest.len()));
-        match first {
-            '{' => {
-                let metric = parsed.words.last().cloned().unwrap_or_default();
-                parsed.matched.extend(labels(token).into_iter().map(|l| (metric.clone(), l)));
-            }
-            '[' => parsed.ranges.push(token.trim_matches(['[', ']']).to_owned()),
-            '(' => grouping = false,
-            c if is_word(c) && !c.is_ascii_digit() => {
-                grouping = matches!(token, "by" | "without" | "on" | "ignoring");
-                parsed.words.push(token.to_owned());
-            }
-            _ => {}
-        }
-        rest = after;
-    }
-    parsed
-}
-
-fn closing(open: char) -> char {
-    match open {
-        '{' => '}',
-        '[' => ']',
-        _ => ')',
-    }
-}
-
-fn is_word(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '$' | '.')
-}
-
-/// The names of labels in a selector. Values hold no commas or quotes in these dashboards.
-fn labels(selector: &str) -> Vec<String> {
-    let matchers = selector.trim_matches(['{', '}']).split(',');
-    let names = matchers.map(|m| m.split(['=', '!', '~']).next().unwrap_or_default().trim());
-    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
-}
-
-/// Whether brackets of each kind close in the order in which they opened, and strings end.
-fn is_balanced(query: &str) -> bool {
-    let mut open = Vec::new();
-    let mut quoted = false;
-    for c in query.chars() {
-        match c {
-            '"' => quoted = !quoted,
-            _ if quoted => {}
-            '(' | '[' | '{' => open.push(closing(c)),
-            ')' | ']' | '}' if open.pop() != Some(c) => return false,
-            _ => {}
-        }
-    }
-    open.is_empty() && !quoted
-}
-
-/// All values under `key`, at any depth.
-fn everywhere<'a>(value: &'a Value, key: &str) -> Vec<&'a Value> {
-    let inner: Vec<&Value> = match value {
-        Value::Object(map) => map.values().collect(),
-        Value::Array(values) => values.iter().collect(),
-        _ => Vec::new(),
-    };
-    let deeper = inner.into_iter().flat_map(|value| everywhere(value, key));
-    value.get(key).into_iter().chain(deeper).collect()
-}
+/// Metrics that need what no test brings up: a collector to export to.
+const CONDITIONAL: [&str; 1] = ["radiosonde_export_requests_total"];
 
 // === the tests ===
 
@@ -254,6 +46,7 @@ fn queries_are_taken_apart() {
     let got =
         parse(r#"sum by (le, x) (rate(a_b{c=~"$d", e!="f"}[$__rate_interval])) / 2 or vector(0)"#);
     assert_eq!(got.words, ["sum", "by", "rate", "a_b", "or", "vector"]);
+    assert_eq!(got.grouped, ["le", "x"]);
     let matched = [("a_b", "c"), ("a_b", "e")].map(|(m, l)| (m.to_owned(), l.to_owned()));
     assert_eq!(
         (got.matched.as_slice(), got.ranges.as_slice()),
@@ -273,6 +66,12 @@ fn dashboards_can_be_imported() {
         assert_eq!(model["graphTooltip"], 1, "{file}: one crosshair for all panels");
         assert!(model["id"].is_null(), "{file}: an id belongs to one Grafana");
         assert!(!text(&model, "description").is_empty(), "{file}");
+        assert!(
+            list(&model, "tags").contains(&"radiosonde".into()),
+            "{file}: tags find the others"
+        );
+        let link = list(&model, "links").first().expect("a link to the others");
+        assert_eq!((&link["tags"][0], &link["keepTime"]), (&"radiosonde".into(), &true.into()));
         for key in ["uid", "title"] {
             assert!(names.insert(text(&model, key).to_owned()), "{file}: {key} is taken");
         }
@@ -322,6 +121,8 @@ fn panels_explain_themselves() {
                 !list(&defaults["thresholds"], "steps").is_empty(),
                 "{what}: Grafana would put 80"
             );
+            let precise = text(panel, "type") != "stat" || defaults["unit"] != "percentunit";
+            assert!(precise || defaults["decimals"].is_u64(), "{what}: how many decimals?");
             let overrides = list(&panel["fieldConfig"], "overrides").iter();
             let properties = overrides.flat_map(|rule| list(rule, "properties"));
             let overridden = properties.filter(|p| p["id"] == "unit").map(|p| &p["value"]);
@@ -339,59 +140,115 @@ fn panels_explain_themselves() {
     }
 }
 
-/// Guarantees that every query is well formed and asks for what the daemon exports.
-#[test]
-fn queries_name_what_is_exported() {
-    let exported = exported_names();
-    for dashboard in dashboards() {
-        for query in dashboard.queries() {
-            let what = format!("{}: {query}", dashboard.file);
-            assert!(is_balanced(query), "{what}");
-            let parsed = parse(query);
-            let metrics = parsed.words.iter().filter(|word| !PROMQL_WORDS.contains(&word.as_str()));
-            let metrics: Vec<_> = metrics.collect();
-            assert!(!metrics.is_empty(), "{what}: asks for nothing");
-            for metric in metrics {
-                assert!(exported.contains_key(metric), "{what}: {metric} is not exported");
-            }
-            for (metric, label) in &parsed.matched {
-                let known =
-                    exported.get(metric).is_some_and(|labels| labels.contains(label.as_str()));
-                assert!(known, "{what}: {metric} has no label {label}");
-            }
-            for range in parsed.ranges {
-                assert_eq!(range, "$__rate_interval", "{what}");
-            }
+/// Guarantees that every query is well formed, and that queries, legends and variables ask for metrics
+/// and labels that the real daemon shows when everything that it can measure happens.
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_name_what_is_exported() {
+    let dashboards = dashboards();
+    let metrics = |query: &str| {
+        let words = parse(query).words.into_iter();
+        words.filter(|word| !PROMQL_WORDS.contains(&word.as_str())).collect::<BTreeSet<_>>()
+    };
+    let queries: Vec<_> = dashboards.iter().flat_map(Dashboard::queries).collect();
+    let variables: Vec<_> = dashboards.iter().flat_map(asked_by_variables).collect();
+    let mut wanted: BTreeSet<String> = queries.iter().flat_map(|q| metrics(q.query)).collect();
+    wanted.extend(variables.iter().map(|(_, metric, _)| metric.clone()));
+    wanted.retain(|name| !CONDITIONAL.contains(&name.as_str()));
+    let mut world = World::start().await;
+    let mut exported = scraped_names(&mut world, wanted).await;
+    let conditional = CATALOG.iter().filter(|(name, _, _)| CONDITIONAL.contains(name));
+    for (name, _, labels) in conditional {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        let known = exported.insert((*name).to_owned(), labels);
+        assert_eq!(known, None, "{name} is shown after all");
+    }
+    // Prometheus adds these to all that it scrapes.
+    exported.values_mut().for_each(|labels| labels.extend(["job", "instance"].map(str::to_owned)));
+    let has = |metric: &str, label: &str| exported.get(metric).is_some_and(|l| l.contains(label));
+    for Placed { place, query, legend } in &queries {
+        let what = format!("{place}: {query}");
+        assert!(is_balanced(query), "{what}");
+        let (parsed, metrics) = (parse(query), metrics(query));
+        assert!(!metrics.is_empty(), "{what}: asks for nothing");
+        for metric in &metrics {
+            assert!(exported.contains_key(metric), "{what}: {metric} is not exported");
         }
+        for (metric, label) in &parsed.matched {
+            assert!(has(metric, label), "{what}: {metric} has no label {label}");
+        }
+        for label in &parsed.grouped {
+            assert!(metrics.iter().any(|m| has(m, label)), "{what}: nothing has a label {label}");
+        }
+        let named = legend.split("{{").skip(1).filter_map(|rest| rest.split("}}").next());
+        for label in named {
+            assert!(parsed.grouped.iter().any(|l| l == label), "{what}: the legend's {label}");
+        }
+        for range in parsed.ranges {
+            assert_eq!(range, "$__rate_interval", "{what}");
+        }
+    }
+    for (definition, metric, label) in variables {
+        assert!(has(&metric, &label), "{definition}");
     }
 }
 
-/// Guarantees that every variable in use is offered, kept fresh, and made of exported series; and
-/// that every panel asks the chosen data source.
+/// Names of series with the names of their labels, as scraped while phones report until every one that
+/// is wanted is there. Gives up after a minute, with those that are missing.
+async fn scraped_names(
+    world: &mut World,
+    mut wanted: BTreeSet<String>,
+) -> BTreeMap<String, BTreeSet<String>> {
+    for _ in 0..600 {
+        world.report().await;
+        let names = series_names(&world.scrape().await);
+        wanted.retain(|name| !names.contains_key(name));
+        if wanted.is_empty() {
+            return names;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("not on the page: {wanted:?}");
+}
+
+fn series_names(families: &[Family]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for sample in families.iter().flat_map(|family| &family.samples) {
+        names.entry(sample.name.clone()).or_default().extend(sample.labels.keys().cloned());
+    }
+    names
+}
+
+/// The definition of every variable that asks for labels, with its metric and label.
+fn asked_by_variables(dashboard: &Dashboard) -> Vec<(String, String, String)> {
+    let definitions = dashboard.variables().iter().map(|variable| text(variable, "definition"));
+    let asked = definitions.filter_map(|definition| {
+        let arguments = definition.strip_prefix("label_values(")?.trim_end_matches(')');
+        let words = parse(arguments).words;
+        let (metric, label) = (words.first()?.clone(), words.last()?.clone());
+        Some((format!("{}: {definition}", dashboard.file), metric, label))
+    });
+    asked.collect()
+}
+
+/// Guarantees that every variable in use is offered and kept fresh, and that every panel asks the chosen
+/// data source.
 #[test]
 fn variables_are_offered() {
-    let exported = exported_names();
     for dashboard in dashboards() {
         let file = &dashboard.file;
         let mut offered = BTreeSet::new();
         for variable in dashboard.variables() {
             let _ = offered.insert(text(variable, "name"));
-            let definition = text(variable, "definition");
-            if let Some(arguments) = definition.strip_prefix("label_values(") {
-                let words = parse(arguments.trim_end_matches(')')).words;
-                let (metric, label) = (words.first(), words.last());
-                let labels = metric.and_then(|metric| exported.get(metric));
-                let known =
-                    labels.zip(label).is_some_and(|(all, label)| all.contains(label.as_str()));
-                assert!(known, "{file}: {definition}");
+            if text(variable, "type") == "query" {
+                assert!(!asked_by_variables(&dashboard).is_empty(), "{file}");
                 assert_eq!(variable["refresh"], 2, "{file}: refresh when the time range changes");
             }
         }
         assert!(offered.contains("datasource"), "{file}");
-        for query in dashboard.queries() {
+        for Placed { place, query, .. } in dashboard.queries() {
             for used in query.split('$').skip(1) {
                 let name = used.split(|c: char| !is_word(c)).next().unwrap_or_default();
-                assert!(name.starts_with("__") || offered.contains(name), "{file}: ${name}");
+                assert!(name.starts_with("__") || offered.contains(name), "{place}: ${name}");
             }
         }
         let sources = dashboard.shown().flat_map(|panel| everywhere(panel, "datasource"));
@@ -417,4 +274,88 @@ fn provisioning_is_complete() {
     let provider = list(&providers, "providers").first().expect("a provider");
     assert_eq!(text(provider, "type"), "file");
     assert!(!text(&provider["options"], "path").is_empty());
+}
+
+/// Guarantees that a real Prometheus scrapes the real daemon, understands every query of every
+/// dashboard, and has an answer to each.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs prometheus"]
+async fn prometheus_answers_every_query() {
+    let mut world = World::start().await;
+    let prometheus = Prometheus::start(&world.daemon.page).await;
+    let dashboards = dashboards();
+    let mut open: Vec<_> = dashboards.iter().flat_map(Dashboard::queries).collect();
+    open.retain(|placed| !CONDITIONAL.iter().any(|name| placed.query.contains(name)));
+    for _ in 0..120 {
+        world.report().await;
+        let mut unanswered = Vec::new();
+        for placed in open {
+            if prometheus.series(&placed).await == 0 {
+                unanswered.push(placed);
+            }
+        }
+        open = unanswered;
+        if open.is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let open: Vec<_> = open.iter().map(|placed| (&placed.place, placed.query)).collect();
+    panic!("no data within two minutes: {open:#?}");
+}
+
+/// A Prometheus that scrapes one daemon every second, until it is dropped.
+struct Prometheus {
+    child: Child,
+    url: String,
+    _dir: tempfile::TempDir,
+}
+
+impl Prometheus {
+    async fn start(page: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let target = page.trim_start_matches("http://");
+        let config = format!(
+            "global: {{ scrape_interval: 1s }}\nscrape_configs: [ {{ job_name: radiosonde, \
+             static_configs: [ {{ targets: [ \"{target}\" ] }} ] }} ]\n"
+        );
+        write(dir.path(), "prometheus.yml", &config);
+        let address = format!("127.0.0.1:{}", free_port());
+        let child = Command::new("prometheus")
+            .current_dir(dir.path())
+            .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--log.level=warn"])
+            .arg(format!("--web.listen-address={address}"))
+            .spawn()
+            .expect("prometheus, of the Debian package of that name");
+        let prometheus = Self { child, url: format!("http://{address}"), _dir: dir };
+        let ready = format!("{}/-/ready", prometheus.url);
+        wait_until("prometheus is ready", async || {
+            reqwest::get(&ready).await.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+        prometheus
+    }
+
+    /// How many series answer a query now. All values of each variable are chosen.
+    async fn series(&self, placed: &Placed<'_>) -> usize {
+        let mut query = placed.query.replace("$__rate_interval", "30s");
+        while let Some(at) = query.find('$') {
+            let (_, name) = query.split_at(at + 1);
+            let end = name.find(|c| !is_word(c)).unwrap_or(name.len());
+            query.replace_range(at..=at + end, ".*");
+        }
+        let url = format!("{}/api/v1/query", self.url);
+        let url = url::Url::parse_with_params(&url, [("query", &query)]).expect("a URL");
+        let answer = reqwest::get(url).await.expect("an answer");
+        let answer: Value = answer.json().await.expect("JSON");
+        assert_eq!(answer["status"], "success", "{}: {query}: {answer}", placed.place);
+        answer["data"]["result"].as_array().expect("a vector").len()
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
