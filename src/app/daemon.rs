@@ -162,8 +162,7 @@ pub async fn run(
     let door = Arc::new(FrontDoor::new(engine.clone()));
     servers.spawn(ingest::serve(
         opening::ingest_config(&settings, addresses, &data)?,
-        grpc,
-        http,
+        ingest::Listeners { grpc, http },
         Arc::clone(&door) as Arc<dyn ingest::Sink>,
         clock,
         telemetry,

@@ -5,7 +5,6 @@
 //! then, so that a restart in between begins anew and nothing is added twice.
 
 use super::engine::Engine;
-use super::reload;
 use crate::aggregate::{Folder, Rules};
 use crate::alert::Core;
 use crate::base::clock::UnixNanos;
@@ -30,7 +29,7 @@ const SWEEP_EVERY: u64 = 4_096;
 pub struct Recount {
     new: NewIndicators,
     slos: Vec<Arc<Slo>>,
-    rules: Rules,
+    rules: Arc<Rules>,
     now: UnixNanos,
     /// The live fold counts from here on.
     until: [(Lane, Position); 2],
@@ -42,8 +41,9 @@ impl Recount {
     pub fn new(new: NewIndicators, settings: &Settings, core: &Core) -> Self {
         let is_new = |slo: &&Arc<Slo>| new.ids.contains(&slo.indicator.id());
         let slos: Vec<Arc<Slo>> = settings.slos.iter().filter(is_new).cloned().collect();
-        let rules = Rules::new(&slos, reload::phones(settings));
         let until = [(Lane::Control, core.control), (Lane::Bulk, core.bulk)];
+        // All of them: another SLO's path template may be the nearer one.
+        let rules = Arc::clone(&core.rules);
         Self { new, slos, rules, now: UnixNanos(0), until }
     }
 

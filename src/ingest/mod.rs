@@ -45,14 +45,21 @@ use crate::telemetry::Telemetry;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// Serves OTLP/gRPC on `grpc` and OTLP/HTTP on `http` until `shutdown` begins; then takes no new
+/// The two sockets of the door.
+#[derive(Debug)]
+pub struct Listeners {
+    /// OTLP/gRPC.
+    pub grpc: TcpListener,
+    /// OTLP/HTTP.
+    pub http: TcpListener,
+}
+
+/// Serves OTLP on both sockets until `shutdown` begins; then takes no new
 /// connection, lets the requests in flight finish, and returns. What is still running after ten
 /// seconds is cut off unanswered.
-#[expect(clippy::too_many_arguments, reason = "each is one of the door's neighbours, named once")]
 pub async fn serve(
     config: Config,
-    grpc: TcpListener,
-    http: TcpListener,
+    listeners: Listeners,
     sink: Arc<dyn Sink>,
     clock: Clock,
     telemetry: Telemetry,
@@ -65,8 +72,8 @@ pub async fn serve(
     };
     let over_grpc = move |request| grpc::answer(Arc::clone(&door), request);
     tokio::join!(
-        listener::serve(http, listener::Protocol::HttpBoth, over_http, &shutdown),
-        listener::serve(grpc, listener::Protocol::Http2, over_grpc, &shutdown),
+        listener::serve(listeners.http, listener::Protocol::HttpBoth, over_http, &shutdown),
+        listener::serve(listeners.grpc, listener::Protocol::Http2, over_grpc, &shutdown),
     );
 }
 

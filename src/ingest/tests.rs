@@ -109,8 +109,14 @@ impl House {
         let telemetry = Telemetry::new();
         let shutdown = Shutdown::new();
         let clock = Clock::manual(UnixNanos::from_seconds(1_000));
-        let serving =
-            serve(config, grpc, http, sink.clone(), clock, telemetry.clone(), shutdown.clone());
+        let serving = serve(
+            config,
+            Listeners { grpc, http },
+            sink.clone(),
+            clock,
+            telemetry.clone(),
+            shutdown.clone(),
+        );
         let serving = tokio::spawn(serving);
         Self { http: http_address, grpc: grpc_address, sink, telemetry, shutdown, serving }
     }

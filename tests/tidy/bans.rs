@@ -78,6 +78,8 @@ const FILES: Ban = Ban {
         ("src/journal/", "the lanes"),
         ("src/store/", "history and checkpoints"),
         ("src/config/", "reads what the user wrote"),
+        ("src/app/cli/out_file.rs", "a report that the user asked for"),
+        ("src/telemetry/process.rs", "the kernel's files about this process"),
         ("tests/", "read the repository"),
         ("benches/", "keep their data somewhere"),
     ],

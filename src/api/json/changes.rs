@@ -1,4 +1,4 @@
-//! What happened lately.
+//! `/api/changes`: what happened lately, as the page tells it.
 
 use super::replied_list;
 use super::shape::{Shape, instant, one_of, text, text_or_null};

@@ -1,4 +1,4 @@
-//! What phones report.
+//! `/api/phones`: what phones report, app by app, in the cells of the page's matrix.
 
 use super::reply;
 use super::shape::{Shape, at, instant_or_null, list, number, refer, text, texts, whole};

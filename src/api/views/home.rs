@@ -1,4 +1,4 @@
-//! The home page.
+//! Fills the home page: what is wrong, for whom, and what is left of the budgets.
 
 use super::series::Reader;
 use super::{Surroundings, budget, changes, firing, phones, probe};

@@ -1,4 +1,4 @@
-//! An SLO's budget.
+//! What a page shows of an SLO: its budget, how fast it burns, and how long it lasts.
 
 use crate::base::clock::UnixNanos;
 use crate::model::objective::Severity;

@@ -1,4 +1,4 @@
-//! What happened lately.
+//! What a page shows of things that happened lately: alerts, reloads, releases, late data.
 
 use crate::base::clock::UnixNanos;
 use crate::model::objective::Severity;
