@@ -192,7 +192,7 @@ impl Folder {
     fn open(&self, start: UnixNanos) -> anyhow::Result<(Parts, std::thread::JoinHandle<()>)> {
         let clock = Clock::manual(start);
         let telemetry = Telemetry::new();
-        let data = Arc::new(DataDir::open(&self.data())?);
+        let data = Arc::new(DataDir::open(&self.data(), Arc::new(SystemFiles))?);
         let limits = self.settings.daemon.history;
         let keep = [
             (Tier::TenSeconds, limits.ten_seconds_keep.max(Duration::from_secs(86_400 * 2))),
@@ -213,7 +213,7 @@ impl Folder {
         let core = Arc::new(parking_lot::RwLock::new(core));
         let engine = Engine::new(core, journal, clock.clone(), telemetry, SelfSpans::default());
         let fold = fold_loop::start(engine.clone(), folds_control, folds_bulk)?;
-        let checkpoints = Checkpoints { data, history, keep };
+        let checkpoints = Checkpoints::new(data, history, keep);
         Ok((Parts { engine, checkpoints, clock, built: Built::default() }, fold))
     }
 }
