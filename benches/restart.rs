@@ -1,9 +1,9 @@
 //! Restart after a full day: from exec to ready, with a checkpoint and without.
 //!
 //! *Subject*: the real binary on a data folder that holds a day of the shipped probes and of phones (21
-//! spans a second, a thousand a second in the last quarter of an hour, so that the checkpoint holds a
-//! million recent span ids). The folder is made by the daemon's own parts on a clock that is moved by
-//! hand: journal, fold, checkpoints, history.
+//! spans a second, a thousand a second in the last quarter of an hour, so that about a million recent
+//! span ids are to be remembered). The folder is made by the daemon's own parts on a clock that is
+//! moved by hand: journal, fold, checkpoints, history.
 //! *Baseline*, in the same run and in turns: the same binary on an empty folder.
 //! *Limit*: one processor, which reads the checkpoint and folds what the journal holds beyond it;
 //! files come from the page cache.

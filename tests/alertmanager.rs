@@ -1,7 +1,4 @@
-//! A real Alertmanager hears from the real daemon: of an alert that fires, again and again while it
-//! does, and of its end.
-
-#![expect(clippy::panic, reason = "a test stops at what it did not expect")]
+//! A real Alertmanager hears from the real daemon: of an alert that fires, and of its end.
 
 #[expect(dead_code, reason = "other tests ask the daemon more")]
 #[path = "metrics/daemon.rs"]

@@ -1,6 +1,10 @@
 //! Guarantees about the Grafana dashboards, without a Grafana: they parse, their panels stand where
 //! they should, and every query names metrics and labels that the running daemon exports.
-#![expect(clippy::panic, reason = "a test stops at what it did not expect")]
+#![expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at what it did not expect"
+)]
 #![expect(clippy::disallowed_methods, reason = "a client of the daemon has its own clock")]
 
 #[path = "metrics/daemon.rs"]
@@ -62,6 +66,12 @@ fn dashboards_can_be_imported() {
         assert_eq!(model["graphTooltip"], 1, "{file}: one crosshair for all panels");
         assert!(model["id"].is_null(), "{file}: an id belongs to one Grafana");
         assert!(!text(&model, "description").is_empty(), "{file}");
+        assert!(
+            list(&model, "tags").contains(&"radiosonde".into()),
+            "{file}: tags find the others"
+        );
+        let link = list(&model, "links").first().expect("a link to the others");
+        assert_eq!((&link["tags"][0], &link["keepTime"]), (&"radiosonde".into(), &true.into()));
         for key in ["uid", "title"] {
             assert!(names.insert(text(&model, key).to_owned()), "{file}: {key} is taken");
         }
@@ -111,6 +121,8 @@ fn panels_explain_themselves() {
                 !list(&defaults["thresholds"], "steps").is_empty(),
                 "{what}: Grafana would put 80"
             );
+            let precise = text(panel, "type") != "stat" || defaults["unit"] != "percentunit";
+            assert!(precise || defaults["decimals"].is_u64(), "{what}: how many decimals?");
             let overrides = list(&panel["fieldConfig"], "overrides").iter();
             let properties = overrides.flat_map(|rule| list(rule, "properties"));
             let overridden = properties.filter(|p| p["id"] == "unit").map(|p| &p["value"]);

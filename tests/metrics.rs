@@ -1,6 +1,11 @@
 //! Guarantees about `/metrics`: strictly in the text format whatever phones call their metrics, no
 //! count ever below what it was, bounded, and exact at the thresholds of SLOs where it says so.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at what it did not expect"
+)]
 #![expect(clippy::disallowed_methods, reason = "a client of the daemon has its own clock")]
 
 #[path = "metrics/daemon.rs"]

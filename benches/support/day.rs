@@ -194,6 +194,7 @@ impl Folder {
         let telemetry = Telemetry::new();
         let data = Arc::new(DataDir::open(&self.data(), Arc::new(SystemFiles))?);
         let limits = self.settings.daemon.history;
+        // Fine history of the whole day, so that its size on the disk can be told.
         let keep = [
             (Tier::TenSeconds, limits.ten_seconds_keep.max(Duration::from_secs(86_400 * 2))),
             (Tier::OneMinute, limits.one_minute_keep),

@@ -13,9 +13,11 @@ use prometheus::{
 };
 use std::sync::Arc;
 
-/// Buckets for what takes from a hundred microseconds to some seconds.
-const LATENCY_BUCKETS: [f64; 14] = [
+/// Buckets for what takes from a hundred microseconds to some seconds, and up to an hour where a
+/// receiver cannot be reached.
+const LATENCY_BUCKETS: [f64; 17] = [
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+    30.0, 300.0, 3_600.0,
 ];
 
 macro_rules! catalog {
@@ -52,7 +54,7 @@ catalog! {
     build_info: IntGaugeVec = "radiosonde_build_info" ["version"],
     /// Unix time at which the daemon started.
     start_time_seconds: Gauge = "radiosonde_start_time_seconds",
-    /// Whether the last reload of the configuration succeeded.
+    /// Whether the configuration as it was read last came into force.
     config_last_reload_successful: IntGauge = "radiosonde_config_last_reload_successful",
     /// Unix time at which the configuration in force was read.
     config_last_reload_success_timestamp_seconds: Gauge = "radiosonde_config_last_reload_success_timestamp_seconds",
@@ -120,7 +122,7 @@ catalog! {
     history_windows: IntGauge = "radiosonde_history_windows",
     /// Windows of history that were found damaged since the start and set aside: each is a gap.
     history_windows_set_aside: IntGauge = "radiosonde_history_windows_set_aside",
-    /// Time that those windows spanned.
+    /// Time spanned by the windows of history that were set aside since the start.
     history_gap_seconds: Gauge = "radiosonde_history_gap_seconds",
     /// Windows of history that retention dropped.
     history_windows_dropped_total: IntCounter = "radiosonde_history_windows_dropped_total",

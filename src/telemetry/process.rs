@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Names and help texts of the metrics, in the order of [`Reading::values`].
+/// Names and help texts of the metrics, in the order of `Reading::values`.
 pub const METRICS: [(&str, &str); 6] = [
     ("process_cpu_seconds_total", "CPU time that the process has used, in user mode and kernel."),
     ("process_open_fds", "File descriptors that are open."),

@@ -2,17 +2,17 @@
 //! and phones, in Prometheus' text format. OpenTelemetry names are translated by its rules.
 //!
 //! What is shown is copied under the state's lock and rendered outside of it, on a thread that may
-//! take its time. [`own`] holds the families of the domain, [`series`] those of the live head,
-//! [`edges`] the buckets of our histograms, [`page`] gathers and orders, [`vitals`] sets what the
-//! daemon's own metrics take from the folded state, and [`shown`] remembers.
+//! take its time. `own` holds the families of the domain, [`series`] those of the live head, `edges`
+//! the buckets of our histograms; `page` gathers and orders, `vitals` sets what the daemon's own
+//! metrics take from the folded state, and [`shown`] remembers.
 //!
 //! Promised on every scrape: each family once, with help and type; no series twice; no bucket, count
 //! or counter below what it showed before, while the set of bucket edges is the same; at most
 //! [`series::MAX_SAMPLES`] samples of the live head, and a metric that says what was left out.
 
-pub mod edges;
+mod edges;
 mod names;
-pub mod own;
+mod own;
 mod page;
 pub mod series;
 pub mod shown;

@@ -36,7 +36,7 @@ pub struct SledHistory {
     pub(super) metrics: Metrics,
 }
 
-/// What went missing, since start.
+/// What went missing since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HistoryCounts {
     /// Windows that retention dropped, broken ones included.
@@ -106,7 +106,7 @@ impl SledHistory {
         self.shelf.set_aside()
     }
 
-    /// What went missing, since start.
+    /// What went missing since the process started.
     #[must_use]
     pub fn counts(&self) -> HistoryCounts {
         HistoryCounts {
