@@ -49,8 +49,7 @@ pub fn rules(settings: &Settings) -> Rules {
 }
 
 /// How phones are read.
-#[must_use]
-pub fn phones(settings: &Settings) -> PhoneSettings {
+fn phones(settings: &Settings) -> PhoneSettings {
     PhoneSettings {
         region_attribute: settings.phones.region_attribute.clone(),
         routes: settings.phones.routes.clone(),

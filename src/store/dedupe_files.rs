@@ -6,7 +6,7 @@
 //! ```
 //! An epoch's file is written and made durable before the checkpoint that makes it count. A start
 //! removes files of epochs that were never committed, then reads the newest full one and the deltas
-//! after it. When the deltas have grown to half of the full file, or [`MAX_DELTAS`] in number, the next
+//! after it. When the deltas have grown to half of the full file, or `MAX_DELTAS` in number, the next
 //! epoch is full again, so that all that is ever written is at most three times what is new. Files before
 //! a full one go when the next checkpoint stands: until then the checkpoint before still needs them.
 //!
@@ -80,13 +80,6 @@ pub fn write(
         drop(files.remove(&path));
     }
     written.map_err(failed("writing", &path))
-}
-
-/// Removes the file of an epoch whose checkpoint failed.
-pub fn discard(files: &dyn Files, dir: &Path, epoch: u64) {
-    for entry in list(files, dir).unwrap_or_default().iter().filter(|entry| entry.epoch == epoch) {
-        drop(files.remove(&entry.path));
-    }
 }
 
 /// Removes files of epochs after `committed`, and hands on the pieces of those up to it, in their order.
@@ -295,7 +288,6 @@ mod tests {
         retain(files, dir(), 4).unwrap();
         assert_eq!(recovered(files, 4), ("ABc".to_owned(), true));
         assert_eq!(list(files, dir()).unwrap().len(), 2);
-        discard(files, dir(), 4);
         assert_eq!(recovered(files, 3), ("AB".to_owned(), true));
     }
 

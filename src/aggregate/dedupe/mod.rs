@@ -1,9 +1,9 @@
 //! Recognises items that were sent twice: OTLP exporters repeat a request whose answer was lost, and
 //! phones merge what failed with what is new, so the unit is the item.
 //!
-//! - By receipt, the last [`EXACT`] exactly: 112 bits of the item's hash ([`exact`]).
+//! - By receipt, the last [`EXACT`] exactly: 112 bits of the item's hash (`exact`).
 //! - By event time, the seven days for which items are accepted at all (the longest that real SDKs
-//!   buffer): 48-bit fingerprints in one set for each quarter of an hour ([`filters`], [`run`], where
+//!   buffer): 48-bit fingerprints in one set for each quarter of an hour (`filters`, `run`, where
 //!   formula and source of the false positives stand; at most 1e-6 for each look-up, in practice
 //!   1e-9 to 1e-7). An item moves there from the exact memory, so it is never held twice.
 //!

@@ -1,7 +1,7 @@
 //! Good and total of a phone SLO by combination of dimensions: by the minute for six hours, and by the
 //! hour for eight days, so that a present hour can be held against the same one a week before.
 //!
-//! Bounds of one SLO: [`MAX_COMBINATIONS`] by the minute and [`MAX_KNOWN`] in all, further ones count as
+//! Bounds of one SLO: [`MAX_COMBINATIONS`] by the minute and `MAX_KNOWN` in all, further ones count as
 //! `other`. An hour that is over keeps its [`HOUR_COMBINATIONS`] largest and `other`: 192 hours of 101
 //! combinations in tables of 25 bytes a place are 0.6 MiB; the names of 2,000 combinations about as
 //! much; the minutes of 500 combinations 500 · 360 · 20 bytes = 3.4 MiB if each occurs in each minute.
