@@ -267,7 +267,7 @@ fn phones(cx: &Context<'_>, node: &Node) -> Phones {
         phones.keep_attributes =
             kept.unwrap_or_default().into_iter().map(|(text, _)| text).collect();
         let series = fields.integer("max_series_per_app", 10..=1_000_000);
-        let apps = fields.integer("max_apps", 1..=10_000);
+        let apps = fields.integer("max_apps", 1..=100);
         let size = |number: Option<u64>| number.and_then(|number| usize::try_from(number).ok());
         phones.max_series_per_app = size(series).unwrap_or(phones.max_series_per_app);
         phones.max_apps = size(apps).unwrap_or(phones.max_apps);

@@ -4,6 +4,8 @@ use super::series::Grid;
 use super::{budget, explained, owner, runbook, slo_named};
 use crate::alert::Core;
 use crate::alert::budget::{PairStatus, SloStatus};
+use crate::alert::explain::Explanation;
+use crate::alert::summary::sentence;
 use crate::api::page::view::{Exhaustion, FiringView, SilencedView};
 use crate::base::clock::UnixNanos;
 use crate::model::alert::{AlertState, Incident};
@@ -42,7 +44,7 @@ fn view(core: &Core, incident: &Incident, now: UnixNanos) -> FiringView {
         is_slo: slo_named(core, &incident.key.name).is_some(),
         severity: incident.key.severity,
         state: incident.state,
-        summary: incident.annotations.get("summary").unwrap_or(&incident.key.name).to_owned(),
+        summary: summary(incident, status.as_ref().zip(pair), explanation.as_ref()),
         since: incident.started_at,
         owner: owner(core, incident),
         runbook: runbook(core, incident),
@@ -64,6 +66,21 @@ fn view(core: &Core, incident: &Incident, now: UnixNanos) -> FiringView {
         frozen_since: incident.frozen_since,
         told,
         not_told,
+    }
+}
+
+/// What is wrong, in a sentence. With the figures of now while it fires, since they stand beside those of
+/// now; in the words of the last notification otherwise.
+fn summary(
+    incident: &Incident,
+    figures: Option<(&SloStatus, &PairStatus)>,
+    explanation: Option<&Explanation>,
+) -> String {
+    match figures {
+        Some((status, pair)) if incident.state == AlertState::Firing => {
+            sentence(status, Some(pair), explanation, incident.started_at)
+        }
+        _ => incident.annotations.get("summary").unwrap_or(&incident.key.name).to_owned(),
     }
 }
 
