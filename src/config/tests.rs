@@ -140,6 +140,20 @@ fn the_example_loads() {
     assert_eq!(settings.phones.max_series_per_app, Phones::default().max_series_per_app);
 }
 
+/// Guarantees that the probe and the SLO of the README can be pasted into files as they stand.
+#[test]
+fn the_readme_loads() {
+    let readme = include_str!("../../README.md");
+    let blocks = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let names = ["probes/readme.yaml", "alerts/readme.yaml"];
+    let files: Vec<(&str, &str)> = names.into_iter().zip(blocks).collect();
+    assert_eq!(files.len(), names.len());
+    let loaded = load_embedded(&files, &|_| true);
+    assert_eq!(rendered_problems(&loaded), "");
+    let settings = loaded.settings.unwrap();
+    assert_eq!((settings.probes.len(), settings.slos.len()), (1, 1));
+}
+
 fn rendered_problems(loaded: &Loaded) -> String {
     let all = loaded.problems.iter().chain(&loaded.warnings);
     all.map(|problem| format!("{problem}\n")).collect()
