@@ -1,8 +1,9 @@
 //! Where an SLO stands: attained, what is left of its budget, and how fast it burns.
 //!
 //! Burn rate = bad share ÷ budget share (SRE workbook, "Alerting on SLOs"). The part of a window
-//! before the indicator's birth counts as expected traffic exactly at the objective, that is at
-//! burn rate 1, so that a new SLO does not page on its first failure.
+//! before the indicator's birth counts as expected traffic without a bad event, as it does in what is
+//! left of the budget: a new SLO does not page on its first failure, and no pair fires before its
+//! share of the budget is spent.
 
 use super::binomial;
 use super::policy::Policy;
@@ -155,13 +156,10 @@ fn pair_status(slo: &Slo, indicator: &IndicatorCounts, pair: BurnPair) -> PairSt
     }
 }
 
-/// The burn rate of a window of which 1/`scale` was lived through; the rest burnt at rate 1.
+/// The burn rate of a window of which 1/`scale` was lived through; the rest had traffic and burnt
+/// nothing. So a pair never fires before its share of the budget is really spent.
 fn burn(counts: GoodTotal, budget: f64, scale: f64) -> f64 {
-    let Some(bad_ratio) = counts.bad_ratio() else { return 0.0 };
-    let lived = 1.0 / scale;
-    // A window whose events were all good burns nothing, born or not.
-    let unborn = if counts.bad == 0 { 0.0 } else { 1.0 - lived };
-    bad_ratio / budget * lived + unborn
+    counts.bad_ratio().map_or(0.0, |bad_ratio| bad_ratio / budget / scale)
 }
 
 /// The window's length by the part of it since the indicator's birth; at least 1.

@@ -56,3 +56,21 @@ fn a_sick_probe_wakes_somebody() {
         assert!(pages(0.02, seed) > 0, "seed {seed}");
     }
 }
+
+/// Guarantees that a young SLO is measured by its whole budget: nothing fires before the smallest share
+/// that a pair allows, two percent, is spent, however bad the little traffic so far looks.
+#[test]
+fn a_young_slo_has_its_whole_budget() {
+    let every = Duration::from_secs(10);
+    let mut bench = Bench::new(0.999, every, START);
+    let mut failures = 0;
+    let told = (0..600).find_map(|run| {
+        let now = START.plus(every * run);
+        failures += run % 2;
+        bench.add(now, run % 2 == 0);
+        let due = bench.evaluate(now);
+        due.iter().any(|t| t.to == AlertState::Firing).then_some(failures)
+    });
+    // Thirty days hold 259,200 runs, so 259.2 failures; two percent of those are 5.2.
+    assert_eq!(told, Some(6));
+}
