@@ -64,13 +64,19 @@ async fn serve(router: Router) -> String {
     format!("http://{address}")
 }
 
+/// How long a good answer takes: more than the millisecond in which JUnit's times are written.
+const OK_TAKES: Duration = Duration::from_millis(5);
+
 /// A back end that answers well, badly, and late; and how often it was asked.
 async fn back_end() -> (String, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let ok = move || {
         let _ = count.fetch_add(1, Ordering::Relaxed);
-        async { axum::Json(json!({ "status": "pass" })) }
+        async {
+            tokio::time::sleep(OK_TAKES).await;
+            axum::Json(json!({ "status": "pass" }))
+        }
     };
     let late = || async {
         let event = futures::stream::once(async {
@@ -195,7 +201,7 @@ async fn junit_has_a_case_a_step() {
     assert_eq!(cases, ["write", "read", "after"]);
     let [write, read, after] = journey.test_cases.as_slice() else { panic!("three steps") };
     assert!(matches!(write.status, TestCaseStatus::Success { .. }));
-    assert!(write.time.unwrap() > Duration::ZERO);
+    assert!(write.time.unwrap() >= OK_TAKES);
     assert!(write.system_out.as_ref().unwrap().as_str().contains("connect"));
     let TestCaseStatus::NonSuccess { kind, message, ty, description, .. } = &read.status else {
         panic!("it failed")
