@@ -71,6 +71,8 @@ fn stream(message: &StreamMessage) -> Option<Stream> {
         SlotValue::Gauge(_) => return None,
     };
     let (start, time) = (UnixNanos(message.start_unix_nano), UnixNanos(message.time_unix_nano));
-    let received_at = UnixNanos(message.received_unix_nano).max(time);
+    // The first format did not keep the receipt.
+    let received = message.received_unix_nano;
+    let received_at = if received == 0 { time } else { UnixNanos(received) };
     Some(Stream { start, time, received_at, value })
 }

@@ -40,11 +40,11 @@ fn fold_record(
     resource: &[KeyValue],
     identity: u128,
 ) -> ItemOutcome {
-    let at = [record.time_unix_nano, record.observed_time_unix_nano].into_iter().find(|t| *t > 0);
-    if !batch.is_new(identity, at.unwrap_or(0)) {
+    let at = time_of(record);
+    if !batch.is_new(identity, at) {
         return ItemOutcome::Duplicate;
     }
-    let Some(placed) = batch.place(at.unwrap_or(batch.received_at.0)) else {
+    let Some(placed) = batch.place(if at == 0 { batch.received_at.0 } else { at }) else {
         return ItemOutcome::TooLate;
     };
     let item = Item::new(&record.attributes, resource);
@@ -89,7 +89,7 @@ fn count(batch: &mut Batch<'_>, name: &str, item: Item<'_>, record: &LogRecord, 
                     trace_id: hex(&record.trace_id),
                     span_id: hex(&record.span_id),
                     name: name.to_owned(),
-                    at: UnixNanos(record.time_unix_nano),
+                    at: UnixNanos(time_of(record)),
                     duration_ns: 0,
                     failed: true,
                     attributes: Labels::new(item.all_labels().map(|(k, v)| (k, v.into_owned()))),
@@ -99,6 +99,12 @@ fn count(batch: &mut Batch<'_>, name: &str, item: Item<'_>, record: &LogRecord, 
     }
 }
 
+/// When it happened, or was first seen when the phone does not say; 0 without either.
+fn time_of(record: &LogRecord) -> u64 {
+    let times = [record.time_unix_nano, record.observed_time_unix_nano];
+    times.into_iter().find(|time| *time > 0).unwrap_or(0)
+}
+
 /// Resource, time, name, ids and attributes: all that tells two records apart. `hash` has taken in
 /// the resource.
 fn identity(record: &LogRecord, mut hash: Xxh3Default) -> u128 {
@@ -106,7 +112,7 @@ fn identity(record: &LogRecord, mut hash: Xxh3Default) -> u128 {
     hash.update(record.event_name.as_bytes());
     hash.update(&record.trace_id);
     hash.update(&record.span_id);
-    hash.update(&record.time_unix_nano.to_le_bytes());
+    hash.update(&time_of(record).to_le_bytes());
     hash.digest128()
 }
 

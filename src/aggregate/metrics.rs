@@ -18,6 +18,9 @@ use prost::Message;
 use std::borrow::Cow;
 use xxhash_rust::xxh3::Xxh3Default;
 
+/// The flag of a point without a value: `DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK`.
+const NO_RECORDED_VALUE: u32 = 1;
+
 /// What all points of a metric share.
 struct MetricFacts<'a> {
     app: &'a str,
@@ -57,15 +60,17 @@ fn fold_metric(batch: &mut Batch<'_>, facts: MetricFacts<'_>, metric: &Metric) {
     let is_cumulative = |t: i32| t == i32::from(AggregationTemporality::Cumulative);
     match &metric.data {
         Some(metric::Data::Gauge(gauge)) => {
-            gauge.data_points.iter().for_each(|point| fold_gauge(batch, &facts, point));
+            let points = recorded(batch, facts.app, &gauge.data_points, |point| point.flags);
+            points.for_each(|point| fold_gauge(batch, &facts, point));
         }
         Some(metric::Data::Sum(sum)) if !sum.is_monotonic => {
-            sum.data_points.iter().for_each(|point| fold_gauge(batch, &facts, point));
+            let points = recorded(batch, facts.app, &sum.data_points, |point| point.flags);
+            points.for_each(|point| fold_gauge(batch, &facts, point));
         }
         Some(metric::Data::Sum(sum)) => {
             let facts =
                 MetricFacts { cumulative: is_cumulative(sum.aggregation_temporality), ..facts };
-            for point in &sum.data_points {
+            for point in recorded(batch, facts.app, &sum.data_points, |point| point.flags) {
                 let at = PointFacts::of_number(point);
                 fold_adding(batch, &facts, &at, points::counter(point));
             }
@@ -73,7 +78,7 @@ fn fold_metric(batch: &mut Batch<'_>, facts: MetricFacts<'_>, metric: &Metric) {
         Some(metric::Data::Histogram(histogram)) => {
             let cumulative = is_cumulative(histogram.aggregation_temporality);
             let facts = MetricFacts { cumulative, ..facts };
-            for p in &histogram.data_points {
+            for p in recorded(batch, facts.app, &histogram.data_points, |point| point.flags) {
                 let at = PointFacts::new(&p.attributes, p.start_time_unix_nano, p.time_unix_nano);
                 fold_adding(batch, &facts, &at, Some(points::explicit(p)));
             }
@@ -81,7 +86,7 @@ fn fold_metric(batch: &mut Batch<'_>, facts: MetricFacts<'_>, metric: &Metric) {
         Some(metric::Data::ExponentialHistogram(histogram)) => {
             let cumulative = is_cumulative(histogram.aggregation_temporality);
             let facts = MetricFacts { cumulative, ..facts };
-            for p in &histogram.data_points {
+            for p in recorded(batch, facts.app, &histogram.data_points, |point| point.flags) {
                 let at = PointFacts::new(&p.attributes, p.start_time_unix_nano, p.time_unix_nano);
                 fold_adding(batch, &facts, &at, Some(points::exponential(p)));
             }
@@ -92,6 +97,19 @@ fn fold_metric(batch: &mut Batch<'_>, facts: MetricFacts<'_>, metric: &Metric) {
         }
         None => {}
     }
+}
+
+/// The points with a value. Those that say they have none, which ends a stream, are accounted for.
+fn recorded<'p, P>(
+    batch: &mut Batch<'_>,
+    app: &str,
+    points: &'p [P],
+    flags: fn(&P) -> u32,
+) -> impl Iterator<Item = &'p P> + use<'p, P> {
+    let has_value = move |point: &&P| flags(point) & NO_RECORDED_VALUE == 0;
+    let without = points.len() - points.iter().filter(has_value).count();
+    (0..without).for_each(|_| batch.account(app, ItemOutcome::Stored));
+    points.iter().filter(has_value)
 }
 
 fn fold_gauge(batch: &mut Batch<'_>, facts: &MetricFacts<'_>, point: &NumberDataPoint) {

@@ -133,6 +133,14 @@ impl PairStatus {
         self.long.burn >= self.factor && self.short.burn >= self.factor
     }
 
+    /// Whether it burnt, and nothing came since that would tell whether it still does: an empty window
+    /// is not a good one.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        let nothing_new = self.short.counts.is_empty() && self.long.burn >= self.factor;
+        self.long.counts.is_empty() || nothing_new
+    }
+
     /// Whether it may fire: it holds, and not by chance.
     #[must_use]
     pub fn fires(&self) -> bool {

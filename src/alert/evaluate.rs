@@ -2,7 +2,7 @@
 //! and applied elsewhere, so that a replay need not evaluate.
 
 use super::book::AlertBook;
-use super::budget::{Data, SloStatus};
+use super::budget::{Data, PairStatus, SloStatus};
 use super::explain::{self, Explanation};
 use super::health::{self, Condition};
 use super::policy::Policy;
@@ -97,6 +97,10 @@ impl Inputs<'_> {
             Some(incident) => match (incident.state, missing, pairs().find(|pair| pair.holds())) {
                 (AlertState::Frozen, true, _) => return self.notifications(incident),
                 (_, true, pair) => (AlertState::Frozen, Cause::NoData, pair),
+                // Too early to call it missing, but not a recovery either.
+                (_, false, None) if pairs().any(PairStatus::is_unknown) => {
+                    return self.notifications(incident);
+                }
                 (_, false, None) => (AlertState::Resolved, Cause::Recovered, None),
                 (AlertState::Frozen, false, pair) => (AlertState::Firing, Cause::DataBack, pair),
                 (_, false, Some(_)) => return self.notifications(incident),

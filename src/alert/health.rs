@@ -38,10 +38,10 @@ pub fn vantage(evidence: &Evidence, now: UnixNanos) -> Condition {
         if now.since(run.ended()).as_secs() > 600 {
             continue;
         }
-        let unreachable = run.failure.as_ref().is_some_and(|failure| {
-            matches!(failure.reason, FailureReason::Resolve | FailureReason::Connect)
-        });
         for step in &run.steps {
+            let unreachable = step.failure.as_ref().is_some_and(|failure| {
+                matches!(failure.reason, FailureReason::Resolve | FailureReason::Connect)
+            });
             let host = host_of(&step.target);
             if !host.is_empty() && !is_loopback(&host) {
                 *hosts.entry(host).or_insert(true) &= unreachable;
@@ -88,15 +88,34 @@ mod tests {
             evidence.add_run(&Arc::new(ProbeRun {
                 probe: format!("probe-{host}"),
                 outcome: if reason.is_some() { Outcome::Failure } else { Outcome::Success },
-                failure: reason.map(|reason| Failure { reason, message: String::new() }),
-                steps: vec![StepResult {
-                    target: format!("https://{host}/x"),
-                    ..StepResult::default()
-                }],
+                steps: vec![step(host, *reason)],
                 ..ProbeRun::default()
             }));
         }
         evidence
+    }
+
+    fn step(host: &str, reason: Option<FailureReason>) -> StepResult {
+        StepResult {
+            target: format!("https://{host}/x"),
+            failure: reason.map(|reason| Failure { reason, message: String::new() }),
+            ..StepResult::default()
+        }
+    }
+
+    /// Guarantees that of a run over several hosts only the one that was out of reach counts as that.
+    #[test]
+    fn one_host_of_a_journey_is_not_us() {
+        let lost = Some(FailureReason::Connect);
+        let mut evidence = Evidence::default();
+        evidence.add_run(&Arc::new(ProbeRun {
+            probe: "journey".to_owned(),
+            outcome: Outcome::Failure,
+            failure: lost.map(|reason| Failure { reason, message: String::new() }),
+            steps: vec![step("a.example", None), step("b.example", None), step("c.example", lost)],
+            ..ProbeRun::default()
+        }));
+        assert!(!vantage(&evidence, UnixNanos(0)).holds);
     }
 
     /// Guarantees that only an outage of nearly everything remote at once is taken for our own.

@@ -29,6 +29,8 @@ pub async fn run(engine: Engine, courier: Courier, shutdown: Shutdown) {
         let now = engine.clock.now();
         let mut due: Vec<Notification> =
             engine.core.read().book.outbox.pending().cloned().collect();
+        // The oldest first, so that no resolve comes before its firing.
+        due.sort_by_key(|notification| (notification.created_at, notification.transition));
         if now.since(resent) >= RESEND {
             resent = now;
             due.extend(repetitions(&engine, now));

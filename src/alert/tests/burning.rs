@@ -86,3 +86,29 @@ fn a_hiccup_is_not_an_outage() {
     let mut outage = Outage { every: MINUTE, length, good: Box::new(|_| false) };
     assert_eq!(paged(&mut outage).0, None);
 }
+
+/// Guarantees that data which stops is no recovery, however short the window that runs empty: the alert
+/// goes on firing, then freezes, and resolves only on data that is good.
+#[test]
+fn silence_is_no_recovery() {
+    let every = MINUTE * 10;
+    let mut bench = Bench::new(0.999, every, START);
+    let mut now = START;
+    let mut transitions = Vec::new();
+    let mut live = |bench: &mut Bench, minutes: u32, good: Option<bool>| {
+        transitions.clear();
+        for _ in 0..minutes * 6 {
+            now = now.plus(Duration::from_secs(10));
+            good.into_iter().for_each(|good| bench.add(now, good));
+            let due = bench.evaluate(now);
+            transitions
+                .extend(due.iter().filter(|t| t.key.severity == Severity::Page).map(|t| t.to));
+        }
+        transitions.clone()
+    };
+    assert_eq!(live(&mut bench, 10, Some(false)), [AlertState::Firing]);
+    // Longer than the short window of five minutes, shorter than three runs.
+    assert_eq!(live(&mut bench, 29, None), []);
+    assert_eq!(live(&mut bench, 10, None), [AlertState::Frozen]);
+    assert_eq!(live(&mut bench, 31, Some(true)), [AlertState::Resolved]);
+}

@@ -31,7 +31,8 @@ titles! {
     SLO_REMAINING = "radiosonde_slo_error_budget_remaining_ratio";
     /// When the budget is gone at the present rate; absent when it does not shrink.
     SLO_EXHAUSTION = "radiosonde_slo_time_to_exhaustion_seconds";
-    /// How many times faster the budget burns than it may, over each window of the burn policy.
+    /// How many times faster the budget burns than it may, over each window of the burn policy; absent while
+    /// a window holds no event.
     SLO_BURN = "radiosonde_slo_burn_rate";
     /// Owner and kind of each SLO, always 1.
     SLO_INFO = "radiosonde_slo_info";
@@ -98,13 +99,15 @@ fn add_slo(page: &mut Page, core: &Core, status: &SloStatus) {
     let mut windows: Vec<_> = status
         .pairs
         .iter()
-        .flat_map(|pair| [(pair.pair.long, pair.long.burn), (pair.pair.short, pair.short.burn)])
+        .flat_map(|pair| [(pair.pair.long, pair.long), (pair.pair.short, pair.short)])
+        // Nothing came: absent, since 0 would read as healthy.
+        .filter(|(_, status)| !status.counts.is_empty())
         .collect();
     // Pairs may share a window, which then has one burn rate.
     windows.sort_by_key(|(window, _)| *window);
     windows.dedup_by_key(|(window, _)| *window);
-    for (window, burn) in windows {
-        gauge(page, SLO_BURN, &base.with("window", &duration::format(window)), burn);
+    for (window, status) in windows {
+        gauge(page, SLO_BURN, &base.with("window", &duration::format(window)), status.burn);
     }
     let owner = slo.owner.as_deref().unwrap_or("");
     let info = base.with("owner", owner).with("kind", slo.indicator.kind());
