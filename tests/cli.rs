@@ -161,7 +161,20 @@ fn an_address_in_the_files_is_offered() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("radiosonde.yaml"), "listen: 127.0.0.1:17999\n").unwrap();
     let said = radiosonde(dir.path(), &["slo", "--server", "http://127.0.0.1:1"]);
-    assert!(said.err.contains("--server http://127.0.0.1:17999"), "{}", said.err);
+    assert!(said.err.contains("listens on http://127.0.0.1:17999"), "{}", said.err);
+}
+
+/// Guarantees that without a name the daemon of the files here is asked, not another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_of_the_files_is_asked() {
+    let answer = || async { axum::Json(json!({ "version": 1, "slos": [] })) };
+    let url = serve(Router::new().route("/api/slos", get(answer))).await;
+    let dir = tempfile::tempdir().unwrap();
+    let listen = format!("listen: {}\n", url.trim_start_matches("http://"));
+    std::fs::write(dir.path().join("radiosonde.yaml"), listen).unwrap();
+    let said = radiosonde(dir.path(), &["slo", "--format", "json"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap()["slos"], json!([]));
 }
 
 /// Guarantees names with wildcards, labels, and both together, by what was really run.

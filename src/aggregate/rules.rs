@@ -168,12 +168,6 @@ impl Rules {
         self.templates.iter().find(|t| t.matches(path)).map(|t| t.text.as_str())
     }
 
-    /// Whether any rule looks at phones.
-    #[must_use]
-    pub fn watches_phones(&self) -> bool {
-        !(self.spans.is_empty() && self.events.is_empty() && self.http.is_empty())
-    }
-
     fn add_indicator(&mut self, id: IndicatorId, indicator: &Indicator) {
         match indicator {
             Indicator::Latency { source, filter, under_ns, phase } => {

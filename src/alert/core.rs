@@ -1,7 +1,8 @@
 //! All folded state behind one lock, and the application of any journal record to it.
 //!
-//! Written by the fold alone; evaluation, page, API and checkpoints read. Live records and replayed
-//! ones take the same way.
+//! Facts enter by [`Core::apply`] alone, live and in replay alike. Beside it, windows are moved on
+//! (evaluation), what is written is let go of (checkpoints), a configuration is put into force
+//! (reload) and new indicators are completed (recount). Page and API read.
 
 use super::book::AlertBook;
 use super::codec;
@@ -184,6 +185,8 @@ impl Core {
             control: position(self.control),
             bulk: position(self.bulk),
             alerts: Some(state::save(&self.book)),
+            newest_run_unix_nano: self.newest.probes.unwrap_or_default().0,
+            newest_item_unix_nano: self.newest.phones.unwrap_or_default().0,
             ..CheckpointState::default()
         };
         store::codec::save(&self.store, &mut saved);
@@ -203,6 +206,11 @@ impl Core {
         folder.settle(&store, UnixNanos(saved.at_unix_nano));
         let book = saved.alerts.as_ref().map(state::load).unwrap_or_default();
         let (control, bulk) = (position(saved.control), position(saved.bulk));
-        Self { store, folder, book, control, bulk, ..Self::default() }
+        let instant = |nanos: u64| (nanos > 0).then_some(UnixNanos(nanos));
+        let newest = Newest {
+            probes: instant(saved.newest_run_unix_nano),
+            phones: instant(saved.newest_item_unix_nano),
+        };
+        Self { store, folder, book, control, bulk, newest, ..Self::default() }
     }
 }

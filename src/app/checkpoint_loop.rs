@@ -50,6 +50,12 @@ impl Checkpoints {
         Self { data, history, keep, unclean: Arc::default() }
     }
 
+    /// History may hold blocks of `epoch` that the head has taken back: they go before anything else is
+    /// written.
+    pub(super) fn take_back(&self, epoch: u64) {
+        self.unclean.store(epoch, Ordering::Release);
+    }
+
     /// Drops what a failed epoch has left in history of blocks that the head has taken back.
     fn clean(&self) -> Result<(), HistoryError> {
         let failed = self.unclean.load(Ordering::Acquire);
@@ -158,7 +164,7 @@ pub(super) fn write(
     });
     if let Err(error) = written {
         engine.core.write().store.head.reopen(&due);
-        checkpoints.unclean.store(epoch, Ordering::Release);
+        checkpoints.take_back(epoch);
         checkpoints.clean()?;
         return Err(error.into());
     }

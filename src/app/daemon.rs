@@ -1,5 +1,6 @@
 //! Starts everything in order, one line a subsystem, and ends it in reverse.
 
+use super::checkpoint_loop::Checkpoints;
 use super::collector::Collector;
 use super::engine::Engine;
 use super::front_door::{self, FrontDoor};
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// Records between the journal and the fold, of each lane.
 const FOLD_QUEUE: usize = 256;
@@ -51,6 +53,10 @@ pub struct Running {
     pub engine: Engine,
     /// The configuration in force.
     pub settings: RwLock<Arc<Settings>>,
+    /// The configuration of the start: some of it holds until the end.
+    pub started_with: Arc<Settings>,
+    /// Held by a reload: one at a time, so that the files read last are those in force.
+    pub reloading: tokio::sync::Mutex<()>,
     /// Where it is read from again.
     pub source: Source,
     /// Probes.
@@ -81,6 +87,15 @@ struct Stages {
     deciders: Shutdown,
     couriers: Shutdown,
     exporters: Shutdown,
+}
+
+/// What the end waits for, or writes, between the stages.
+struct Last {
+    door: Arc<FrontDoor>,
+    settling: JoinHandle<()>,
+    last_epoch: JoinHandle<u64>,
+    checkpoints: Checkpoints,
+    fold: std::thread::JoinHandle<()>,
 }
 
 /// Runs a daemon until `shutdown` begins. `started` is called once it serves.
@@ -158,7 +173,7 @@ pub async fn run(
     deciders.spawn(results::run(engine.clone(), collector.probes.take(), finished));
     deciders.spawn(evaluate_loop::run(engine.clone(), deciders.clone()));
     deciders.spawn(deliver_loop::run(engine.clone(), courier.clone(), deciders.clone()));
-    drop(tokio::spawn(deliver_loop::settle(engine.clone(), settled)));
+    let settling = tokio::spawn(deliver_loop::settle(engine.clone(), settled));
     let door = Arc::new(FrontDoor::new(engine.clone()));
     servers.spawn(ingest::serve(
         opening::ingest_config(&settings, addresses, &data)?,
@@ -168,7 +183,7 @@ pub async fn run(
         telemetry,
         servers.clone(),
     ));
-    servers.spawn(front_door::account(door, servers.clone()));
+    servers.spawn(front_door::account(Arc::clone(&door), servers.clone()));
     let last_epoch = tokio::spawn(checkpoint_loop::run(
         engine.clone(),
         checkpoints.clone(),
@@ -176,9 +191,12 @@ pub async fn run(
         deciders.clone(),
     ));
     reload::journal_revision(&engine, &settings).await;
+    let settings = Arc::new(settings);
     let running = Arc::new(Running {
         engine,
-        settings: RwLock::new(Arc::new(settings)),
+        settings: RwLock::new(Arc::clone(&settings)),
+        started_with: settings,
+        reloading: tokio::sync::Mutex::new(()),
         source,
         scheduler,
         courier,
@@ -190,22 +208,25 @@ pub async fn run(
     servers.spawn(watch::reload_on_change(Arc::clone(&running), servers.clone()));
 
     started(addresses);
-    shutdown.begun().await;
-    end(running, stages, last_epoch, (checkpoints, fold)).await;
+    tokio::select! {
+        () = shutdown.begun() => {}
+        () = running.engine.broken.begun() => {
+            // Half a record may be folded: no checkpoint of that. The journal has all of it.
+            return Err("the fold stopped, by a fault of radiosonde; nothing acknowledged is lost, start it again".into());
+        }
+    }
+    let last = Last { door, settling, last_epoch, checkpoints, fold };
+    end(running, stages, last).await;
     Collector::end(collector.take_provider()).await;
     Ok(())
 }
 
 /// Doors first, then decisions, then deliveries, then one last checkpoint, then the journal.
-async fn end(
-    running: Arc<Running>,
-    stages: Stages,
-    last_epoch: tokio::task::JoinHandle<u64>,
-    (checkpoints, fold): (checkpoint_loop::Checkpoints, std::thread::JoinHandle<()>),
-) {
+async fn end(running: Arc<Running>, stages: Stages, last: Last) {
     tracing::info!("ending");
     let Stages { servers, deciders, couriers, exporters } = stages;
     let in_time = servers.drain(STAGE).await;
+    last.door.account().await;
     deciders.begin();
     let engine = running.engine.clone();
     if let Some(running) = Arc::into_inner(running) {
@@ -215,14 +236,15 @@ async fn end(
     }
     let in_time = deciders.drain(STAGE).await && in_time;
     let in_time = couriers.drain(STAGE).await && in_time;
-    if let Ok(epoch) = last_epoch.await {
-        checkpoint_loop::make(&engine, &checkpoints, epoch + 1).await;
+    let in_time = tokio::time::timeout(STAGE, last.settling).await.is_ok() && in_time;
+    if let Ok(epoch) = last.last_epoch.await {
+        let _ = checkpoint_loop::make(&engine, &last.checkpoints, epoch + 1).await;
     }
     let in_time = exporters.drain(STAGE).await && in_time;
     let journal = engine.journal.clone();
     drop(engine);
     drop(tokio::task::spawn_blocking(move || journal.close()).await);
-    drop(tokio::task::spawn_blocking(move || fold.join()).await);
+    drop(tokio::task::spawn_blocking(move || last.fold.join()).await);
     if !in_time {
         tracing::warn!(
             "some tasks did not end in time and were cut off; nothing acknowledged is lost"
@@ -266,7 +288,9 @@ impl Running {
 
     /// The configuration on disk is in force; `change` tells what is new in it.
     pub fn accept(&self, change: Option<ChangeView>) {
-        self.reloads.lock().0 = None;
+        if self.reloads.lock().0.take().is_some() {
+            tracing::info!("the configuration on disk is whole again, and in force");
+        }
         change.into_iter().for_each(|change| self.tell(change));
     }
 

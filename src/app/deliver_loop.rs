@@ -85,7 +85,7 @@ pub async fn settle(engine: Engine, mut outcomes: mpsc::Receiver<Outcome>) {
             error,
             attempts: outcome.attempts,
         };
-        engine.record(Envelope::of(Kind::Delivery, outcome.at, &record), None).await;
+        let _ = engine.record(Envelope::of(Kind::Delivery, outcome.at, &record), None).await;
     }
 }
 

@@ -4,6 +4,7 @@ use crate::aggregate::Decoded;
 use crate::alert::SharedCore;
 use crate::base::clock::Clock;
 use crate::base::error::Chain;
+use crate::base::shutdown::Shutdown;
 use crate::export::SelfSpans;
 use crate::journal::Journal;
 use crate::model::position::{Lane, Position};
@@ -39,6 +40,15 @@ pub struct Parts {
     pub seen: watch::Sender<u64>,
     /// Age of the bulk record folded last, nanoseconds.
     pub bulk_lag_ns: AtomicU64,
+    /// Bulk records handed to the journal and folded since the start; the journal answers after it
+    /// has handed a record to the fold, so the second may be ahead.
+    pub bulk_appended: AtomicU64,
+    /// See above.
+    pub bulk_folded: AtomicU64,
+    /// Held by whoever counts new indicators from the journal.
+    pub recounting: Mutex<()>,
+    /// Begins when the fold has stopped at a fault of ours.
+    pub broken: Shutdown,
     /// Whether everything that was durable at the start is folded.
     pub ready: Arc<AtomicBool>,
     /// How much of it is folded so far, in thousandths.
@@ -81,6 +91,10 @@ impl Engine {
             deliver: Notify::new(),
             seen: watch::Sender::new(0),
             bulk_lag_ns: AtomicU64::new(0),
+            bulk_appended: AtomicU64::new(0),
+            bulk_folded: AtomicU64::new(0),
+            recounting: Mutex::new(()),
+            broken: Shutdown::new(),
             ready: Arc::default(),
             replayed_permille: AtomicU32::new(0),
             own_spans,
@@ -90,7 +104,8 @@ impl Engine {
 
     /// Writes a record of our own to the control lane and waits until it is folded. When the lane
     /// cannot be written the record takes effect in memory, and the daemon says that it is degraded.
-    pub async fn record(&self, envelope: Envelope, decoded: Option<Decoded>) {
+    /// Returns whether it is durable.
+    pub async fn record(&self, envelope: Envelope, decoded: Option<Decoded>) -> bool {
         let note =
             decoded.clone().map(|decoded| Box::new(decoded) as Box<dyn std::any::Any + Send>);
         match self.journal.append(Lane::Control, envelope.to_bytes(), note).await {
@@ -99,6 +114,7 @@ impl Engine {
                 // The fold goes on until the daemon ends; then nobody needs to wait.
                 drop(folded.wait_for(|(control, _)| *control > position).await);
                 *self.degraded.lock() = None;
+                true
             }
             Err(error) => {
                 let words = format!("the control lane cannot be written: {}", Chain(&error));
@@ -112,6 +128,7 @@ impl Engine {
                 drop(core);
                 self.evaluate.notify_one();
                 self.deliver.notify_one();
+                false
             }
         }
     }
@@ -137,6 +154,10 @@ impl Engine {
     /// Why the daemon is not well.
     #[must_use]
     pub fn degraded(&self) -> Option<String> {
-        self.degraded.lock().clone()
+        let bulk = || {
+            let words = "the bulk lane cannot be written: phones are turned away until a restart";
+            self.journal.is_poisoned(Lane::Bulk).then(|| words.to_owned())
+        };
+        self.degraded.lock().clone().or_else(bulk)
     }
 }

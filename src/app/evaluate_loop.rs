@@ -31,7 +31,7 @@ pub async fn run(engine: Engine, shutdown: Shutdown) {
                 "an alert moves"
             );
             let record = transition_record(&transition);
-            engine.record(Envelope::of(Kind::Transition, now, &record), None).await;
+            let _ = engine.record(Envelope::of(Kind::Transition, now, &record), None).await;
         }
         tokio::select! {
             () = shutdown.begun() => break,

@@ -23,7 +23,22 @@ pub fn start(
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let thread = std::thread::Builder::new().name("fold".to_owned());
-    thread.spawn(move || runtime.block_on(run(engine, control, bulk)))
+    thread.spawn(move || {
+        let _alarm = Alarm(engine.clone());
+        runtime.block_on(run(engine, control, bulk));
+    })
+}
+
+/// Tells when the fold ends by a panic, a fault of ours: what is acknowledged would not count any more,
+/// and nobody would notice.
+struct Alarm(Engine);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.broken.begin();
+        }
+    }
 }
 
 /// Folds until both lanes are closed.
@@ -66,6 +81,9 @@ pub(super) fn fold(engine: &Engine, committed: Committed) {
         if lane == Lane::Bulk {
             engine.bulk_lag_ns.store(nanos(lag), Ordering::Release);
         }
+    }
+    if lane == Lane::Bulk {
+        let _ = engine.bulk_folded.fetch_add(1, Ordering::AcqRel);
     }
     match applied {
         Ok(applied) => {

@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A fold that lags behind by more than this sheds bulk.
@@ -51,19 +51,18 @@ impl FrontDoor {
                 outcome: outcome.to_owned(),
             };
             let now = self.engine.clock.now();
-            self.engine.record(Envelope::of(Kind::Refusal, now, &record), None).await;
+            let _ = self.engine.record(Envelope::of(Kind::Refusal, now, &record), None).await;
         }
     }
 }
 
-/// Writes refusals to the ledger every now and then, and once more at the end.
+/// Writes refusals to the ledger every now and then; the end does it once more, when the door is shut.
 pub async fn account(door: Arc<FrontDoor>, shutdown: Shutdown) {
-    while !shutdown.has_begun() {
+    loop {
         tokio::select! {
-            () = shutdown.begun() => {}
-            () = tokio::time::sleep(ACCOUNT) => {}
+            () = shutdown.begun() => return,
+            () = tokio::time::sleep(ACCOUNT) => door.account().await,
         }
-        door.account().await;
     }
 }
 
@@ -78,6 +77,9 @@ impl Sink for FrontDoor {
             };
             let appended =
                 self.engine.journal.append(Lane::Bulk, bytes, Some(Box::new(decoded))).await;
+            if appended.is_ok() {
+                let _ = self.engine.bulk_appended.fetch_add(1, Ordering::AcqRel);
+            }
             appended.map(drop).map_err(|error| match error {
                 AppendError::Full => CommitError::Full,
                 _ => CommitError::Unavailable,
@@ -87,10 +89,13 @@ impl Sink for FrontDoor {
     }
 
     fn pressure(&self) -> Option<Pressure> {
-        let lag = Duration::from_nanos(self.engine.bulk_lag_ns.load(Ordering::Acquire));
-        let (_, folded) = *self.engine.folded.borrow();
-        let behind = self.engine.journal.tail(Lane::Bulk) > folded;
-        (behind && lag > MAX_FOLD_LAG).then_some(Pressure { retry_after: RETRY_AFTER })
+        let engine = &self.engine;
+        let lag = Duration::from_nanos(engine.bulk_lag_ns.load(Ordering::Acquire));
+        let count = |counter: &AtomicU64| counter.load(Ordering::Acquire);
+        let behind = count(&engine.bulk_appended) > count(&engine.bulk_folded);
+        let lags = behind && lag > MAX_FOLD_LAG;
+        let fails = engine.journal.is_poisoned(Lane::Bulk);
+        (lags || fails).then_some(Pressure { retry_after: RETRY_AFTER })
     }
 
     fn refused(&self, app: &str, signal: Signal, items: u64, why: Refusal) {

@@ -76,6 +76,12 @@ impl Handle {
     }
 }
 
+/// A change that took effect and would not survive a restart.
+fn in_memory_only() -> Failed {
+    let words = "it holds until a restart only: the journal's control lane cannot be written";
+    Failed::Refused(words.to_owned())
+}
+
 /// When a probe runs, in words.
 fn schedule(probe: &ProbeSpec) -> String {
     match &probe.cadence {
@@ -105,12 +111,10 @@ impl Actions for Handle {
         async move {
             let running = self.running()?;
             let now = running.engine.clock.now();
-            running
-                .engine
-                .record(Envelope::of(Kind::Silence, now, &silence_record(&silence)), None)
-                .await;
+            let record = Envelope::of(Kind::Silence, now, &silence_record(&silence));
+            let durable = running.engine.record(record, None).await;
             running.engine.evaluate.notify_one();
-            Ok(())
+            durable.then_some(()).ok_or_else(in_memory_only)
         }
         .boxed()
     }
@@ -123,11 +127,9 @@ impl Actions for Handle {
     ) -> BoxFuture<'_, Result<(), Failed>> {
         async move {
             let record = AcknowledgementRecord { incident, by, at_unix_nano: at.0 };
-            self.running()?
-                .engine
-                .record(Envelope::of(Kind::Acknowledgement, at, &record), None)
-                .await;
-            Ok(())
+            let record = Envelope::of(Kind::Acknowledgement, at, &record);
+            let durable = self.running()?.engine.record(record, None).await;
+            durable.then_some(()).ok_or_else(in_memory_only)
         }
         .boxed()
     }
@@ -152,6 +154,7 @@ impl Actions for Handle {
                 )]),
                 starts_at: now,
                 created_at: now,
+                generator_url: running.engine.core.read().policy.external_url.clone(),
                 kind: NotificationKind::Test,
                 ..Notification::default()
             };

@@ -11,6 +11,7 @@ use crate::aggregate::Folder;
 use crate::api::page::view::{ChangeKind, ChangeView};
 use crate::base::clock::UnixNanos;
 use crate::base::error::Chain;
+use crate::base::shutdown::Shutdown;
 use crate::journal::JournalError;
 use crate::model::position::{Lane, Position};
 use crate::model::series::{Block, History, HistoryError, Tier};
@@ -20,6 +21,7 @@ use crate::store::head::DueBlocks;
 use crate::store::history::{SetAside, SledHistory};
 use crate::wire::record::Envelope;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Records after which finished blocks are written, and by-products of folding thrown away.
@@ -36,6 +38,8 @@ pub struct Rebuild {
     at: UnixNanos,
     /// Under which epoch blocks are written.
     epoch: u64,
+    /// Whether all of them are.
+    made: AtomicBool,
 }
 
 /// A stretch of history that is lost for good.
@@ -60,6 +64,9 @@ pub enum RebuildError {
     /// The journal could not be read.
     #[error("the journal cannot be read")]
     Journal(#[from] JournalError),
+    /// The daemon is ending.
+    #[error("the daemon ends before it is done")]
+    Ended,
 }
 
 // === impl Rebuild ===
@@ -73,7 +80,7 @@ impl Rebuild {
         at: UnixNanos,
         epoch: u64,
     ) -> Self {
-        Self { history, windows, at, epoch: epoch + 1 }
+        Self { history, windows, at, epoch: epoch + 1, made: AtomicBool::new(false) }
     }
 
     /// Whether nothing was set aside.
@@ -87,7 +94,7 @@ impl Rebuild {
     ///
     /// # Errors
     /// When history or the journal fails; nothing counts then.
-    pub fn run(&self, engine: &Engine) -> Result<Vec<Gap>, RebuildError> {
+    pub fn run(&self, engine: &Engine, shutdown: &Shutdown) -> Result<Vec<Gap>, RebuildError> {
         if self.is_empty() {
             return Ok(Vec::new());
         }
@@ -99,10 +106,12 @@ impl Rebuild {
             core.store.head.close(&due);
             (due, [(Lane::Control, core.control), (Lane::Bulk, core.bulk)])
         };
-        let outcome = self.make_anew(engine, &due, positions);
+        let outcome = self.make_anew(engine, &due, positions, shutdown);
+        self.made.store(outcome.is_ok(), Ordering::Release);
         if outcome.is_err() {
-            self.history.recover(self.epoch - 1)?;
             engine.core.write().store.head.reopen(&due);
+            // Should this fail too, the first checkpoint does it: see `commit`.
+            self.history.recover(self.epoch - 1)?;
         }
         outcome
     }
@@ -112,6 +121,7 @@ impl Rebuild {
         engine: &Engine,
         due: &DueBlocks,
         positions: [(Lane, Position); 2],
+        shutdown: &Shutdown,
     ) -> Result<Vec<Gap>, RebuildError> {
         for (tier, blocks) in due.blocks.iter().filter(|(_, blocks)| !blocks.is_empty()) {
             self.history.write(*tier, self.epoch, blocks)?;
@@ -122,7 +132,7 @@ impl Rebuild {
         let mut gaps = Vec::new();
         for (lane, until) in positions {
             let reach = self.reach(engine, lane, until)?;
-            self.fold(engine, lane, until, reach)?;
+            self.fold(engine, lane, (reach, until), shutdown)?;
             gaps.extend(self.windows.iter().filter_map(|window| gap(lane, window, reach)));
         }
         for gap in &gaps {
@@ -135,6 +145,10 @@ impl Rebuild {
     /// start. Returns the epoch from which checkpoints go on.
     pub async fn commit(self: Arc<Self>, engine: &Engine, checkpoints: &Checkpoints) -> u64 {
         if self.is_empty() {
+            return self.epoch;
+        }
+        if !self.made.load(Ordering::Acquire) {
+            checkpoints.take_back(self.epoch);
             return self.epoch;
         }
         let epoch = self.epoch + 1;
@@ -159,11 +173,19 @@ impl Rebuild {
         if engine.journal.has_everything(lane) {
             return Ok(Slot(0));
         }
-        let oldest = engine.journal.first(lane);
-        let records = engine.journal.read_from(lane, oldest)?.flatten();
-        let mut records = records.take_while(|(position, _, _)| *position < until);
-        let first = records.find_map(|(_, _, bytes)| Envelope::read(bytes).ok());
-        Ok(first.map_or(Slot(0), |envelope| Slot::of(envelope.received_at()).plus(1)))
+        let mut records = engine.journal.read_from(lane, engine.journal.first(lane))?;
+        loop {
+            match records.next() {
+                Some(Ok((position, _, bytes))) if position < until => {
+                    if let Ok(envelope) = Envelope::read(bytes) {
+                        return Ok(Slot::of(envelope.received_at()).plus(1));
+                    }
+                }
+                Some(Err(_)) if records.skip_to_next_segment() => {}
+                // Nothing is left of it.
+                _ => return Ok(Slot::of(self.at).plus(1)),
+            }
+        }
     }
 
     /// Folds a lane's records up to `until` into blocks from `reach` on.
@@ -171,8 +193,8 @@ impl Rebuild {
         &self,
         engine: &Engine,
         lane: Lane,
-        until: Position,
-        reach: Slot,
+        (reach, until): (Slot, Position),
+        shutdown: &Shutdown,
     ) -> Result<(), RebuildError> {
         let earliest = self.windows.iter().map(|w| w.from_slot.max(reach).start()).min();
         let earliest = earliest.unwrap_or(self.at).minus(LEAD);
@@ -185,6 +207,7 @@ impl Rebuild {
             match records.next() {
                 None => break,
                 Some(Ok((position, _, _))) if position >= until => break,
+                Some(_) if shutdown.has_begun() => return Err(RebuildError::Ended),
                 Some(Ok((_, _, bytes))) => {
                     // What cannot be read was reported when it was folded.
                     let Ok(envelope) = Envelope::read(bytes) else { continue };

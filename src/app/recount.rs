@@ -5,6 +5,7 @@
 //! then, so that a restart in between begins anew and nothing is added twice.
 
 use super::engine::Engine;
+use crate::aggregate::dedupe::{Dedupe, Limits};
 use crate::aggregate::{Folder, Rules};
 use crate::alert::Core;
 use crate::base::clock::UnixNanos;
@@ -23,6 +24,9 @@ use std::time::Duration;
 
 /// Records after which the by-products of folding, series and evidence, are thrown away.
 const SWEEP_EVERY: u64 = 4_096;
+
+/// The quarter of an hour within which most repetitions come, up to some 300,000 items at once.
+const SMALL: Limits = Limits { bytes: 64 << 20, generation_items: (1 << 18) / 8 * 7 };
 
 /// What is to be counted again.
 #[derive(Debug)]
@@ -64,11 +68,18 @@ impl Recount {
     }
 
     fn run(self, engine: &Engine, shutdown: &Shutdown) {
+        // One at a time: they share the disk and a core with everything else.
+        let _turn = engine.recounting.lock();
+        if !engine.core.read().store.counts.is_counting_back(&self.new) {
+            return;
+        }
         let started = engine.clock.monotonic();
         let mut scratch = Store::default();
         let slos = self.slos.iter().map(|slo| &**slo);
         drop(scratch.counts.configure(slos, Slot::of(self.now)));
+        // What the live fold remembers of items is bounded apart: a second gigabyte is not ours to take.
         let mut folder = Folder::default();
+        folder.dedupe = Dedupe::new(SMALL);
         let mut records = 0;
         for (lane, until) in self.until {
             if !self.slos.iter().any(|slo| reads(&slo.indicator, lane)) {
@@ -133,6 +144,7 @@ impl Recount {
             if records.is_multiple_of(SWEEP_EVERY) {
                 let counts = std::mem::take(&mut store.counts);
                 *store = Store { counts, ..Store::default() };
+                folder.settle(store, self.now);
             }
         }
         Ok(Some(records))

@@ -73,6 +73,7 @@ pub fn kept_attributes(settings: &Settings) -> Vec<String> {
 /// # Errors
 /// With every problem, when it is refused.
 pub async fn reload(running: &Running) -> Result<(), Failed> {
+    let _turn = running.reloading.lock().await;
     let engine = &running.engine;
     let (now, started) = (engine.clock.now(), engine.clock.monotonic());
     let load = Arc::clone(&running.source.load);
@@ -107,19 +108,35 @@ pub async fn reload(running: &Running) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Puts settings into force. Returns what is new about them, in words; none when they mean the same
-/// as before, and then nothing moves.
+/// Puts settings into force. Returns what is new about them, in words; none when nothing is.
 async fn apply(running: &Running, settings: Settings) -> Option<String> {
-    let engine = &running.engine;
-    let now = engine.clock.now();
     let before = Arc::clone(&running.settings.read());
+    let waiting = waits_for_restart(&running.started_with, &settings);
+    let waited = waits_for_restart(&running.started_with, &before);
+    let mut news = Vec::new();
     if settings.revision == before.revision {
         // Secrets do not enter the revision: those may have changed.
         running.courier.replace_receivers(settings.receivers.clone());
         *running.settings.write() = Arc::new(settings);
-        return None;
+    } else {
+        put_into_force(running, settings).await;
+        tracing::info!("a new configuration is in force");
+        news.push("a new configuration is in force".to_owned());
     }
-    let waiting = waits_for_restart(&before, &settings);
+    if waiting != waited {
+        let words = match waiting.as_slice() {
+            [] => "nothing waits for a restart any more".to_owned(),
+            waiting => format!("waiting for a restart: {}", waiting.join(", ")),
+        };
+        tracing::warn!("{words}");
+        news.push(words);
+    }
+    (!news.is_empty()).then(|| news.join("; "))
+}
+
+async fn put_into_force(running: &Running, settings: Settings) {
+    let engine = &running.engine;
+    let now = engine.clock.now();
     let policy = Arc::new(policy(&settings, now));
     running.courier.replace_receivers(settings.receivers.clone());
     let recount = {
@@ -134,13 +151,6 @@ async fn apply(running: &Running, settings: Settings) -> Option<String> {
     journal_revision(engine, &settings).await;
     *running.settings.write() = Arc::new(settings);
     engine.evaluate.notify_one();
-    tracing::info!("a new configuration is in force");
-    let mut news = "a new configuration is in force".to_owned();
-    if !waiting.is_empty() {
-        tracing::warn!(waiting = waiting.join(", "), "some settings wait for a restart");
-        news.push_str(&format!("; {} wait for a restart", waiting.join(", ")));
-    }
-    Some(news)
 }
 
 /// Journals which configuration holds from here on.
@@ -151,10 +161,10 @@ pub async fn journal_revision(engine: &Engine, settings: &Settings) {
         at_unix_nano: now.0,
         indicators: settings.slos.iter().map(|slo| slo.indicator.canonical()).collect(),
     };
-    engine.record(Envelope::of(Kind::Configuration, now, &record), None).await;
+    let _ = engine.record(Envelope::of(Kind::Configuration, now, &record), None).await;
 }
 
-/// Settings that a running daemon cannot change.
+/// Settings that a running daemon cannot change, and that differ from those of its start.
 fn waits_for_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
     let (old, new) = (&before.daemon, &after.daemon);
     let listeners = |daemon: &Daemon| (daemon.listen, daemon.otlp_grpc, daemon.otlp_http);

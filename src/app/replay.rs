@@ -1,6 +1,7 @@
 //! After a start: history that was set aside is made anew, then the journal's records from the
 //! checkpoint's positions are applied as they were. Replay applies decisions and never makes any.
 
+use super::daemon::StartError;
 use super::engine::Engine;
 use super::rebuild::{Gap, Rebuild};
 use crate::alert::core::ApplyError;
@@ -29,24 +30,31 @@ pub struct Replayed {
 /// hold, off the async threads. None when `shutdown` began before the end.
 ///
 /// # Errors
-/// When the journal cannot be read at all; a corrupt record costs the rest of its segment, with a
-/// message, not the start.
+/// When the journal cannot be read at all, or folding it meets a fault of ours; a corrupt record costs
+/// the rest of its segment, with a message, not the start.
 pub async fn run(
     engine: &Engine,
     rebuild: &Arc<Rebuild>,
     shutdown: &Shutdown,
-) -> Result<Option<Replayed>, JournalError> {
+) -> Result<Option<Replayed>, StartError> {
     let (engine, rebuild, shutdown) = (engine.clone(), Arc::clone(rebuild), shutdown.clone());
     let folding = tokio::task::spawn_blocking(move || {
-        let gaps = rebuild.run(&engine).unwrap_or_else(|error| {
+        let gaps = rebuild.run(&engine, &shutdown).unwrap_or_else(|error| {
             tracing::error!(error = %Chain(&error), "history cannot be made anew; the next start tries again");
             Vec::new()
         });
         let records = replay(&engine, &shutdown)?;
         Ok(records.map(|records| Replayed { records, gaps }))
     });
-    // The task is cut off only when the whole runtime ends.
-    folding.await.unwrap_or(Ok(None))
+    match folding.await {
+        Ok(outcome) => outcome,
+        Err(error) if error.is_panic() => {
+            Err("the journal cannot be folded, by a fault of radiosonde; nothing in it is lost"
+                .into())
+        }
+        // Cut off with the whole runtime.
+        Err(_) => Ok(None),
+    }
 }
 
 pub(super) fn replay(engine: &Engine, shutdown: &Shutdown) -> Result<Option<u64>, JournalError> {

@@ -30,5 +30,5 @@ async fn record(engine: &Engine, exporter: Option<&Exporter>, run: ProbeRun) {
     }
     let payload = request.encode_to_vec().into();
     let envelope = Envelope::new(Origin::Probe, Kind::Traces, engine.clock.now(), payload);
-    engine.record(envelope, Some(Decoded::Traces(request))).await;
+    let _ = engine.record(envelope, Some(Decoded::Traces(request))).await;
 }

@@ -5,7 +5,7 @@ use super::reload;
 use crate::base::error::Chain;
 use crate::base::shutdown::Shutdown;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,13 +27,17 @@ pub async fn reload_on_change(running: Arc<Running>, shutdown: Shutdown) {
         Ok(watch) => watch,
         Err(error) => return tell_blind(&error),
     };
+    let mut first = true;
     loop {
         if let Err(error) = watch.follow(&running) {
             tell_blind(&error);
         }
-        tokio::select! {
-            () = shutdown.begun() => return,
-            change = changes.recv() => if change.is_none() { return },
+        // The first time at once: a file may have changed between its reading and the watch.
+        if !std::mem::take(&mut first) {
+            tokio::select! {
+                () = shutdown.begun() => return,
+                change = changes.recv() => if change.is_none() { return },
+            }
         }
         let settled =
             async { while let Ok(Some(())) = tokio::time::timeout(QUIET, changes.recv()).await {} };
@@ -63,7 +67,7 @@ struct Watch {
     watcher: RecommendedWatcher,
     /// Folders that are read with all that is in them; one may not be there yet.
     whole: Vec<PathBuf>,
-    watched: BTreeSet<PathBuf>,
+    watched: BTreeMap<PathBuf, RecursiveMode>,
 }
 
 impl Watch {
@@ -78,23 +82,33 @@ impl Watch {
             }
         };
         let watcher = notify::recommended_watcher(heard)?;
-        Ok(Self { watcher, whole, watched: BTreeSet::new() })
+        Ok(Self { watcher, whole, watched: BTreeMap::new() })
     }
 
     /// Watches the folders of all files that are read now, and those in which new ones may appear.
     fn follow(&mut self, running: &Running) -> Result<(), notify::Error> {
         let settings = Arc::clone(&running.settings.read());
         let beside = settings.files.iter().chain(&self.whole).filter_map(|path| folder_of(path));
-        let beside = beside.map(|folder| (folder, RecursiveMode::NonRecursive));
-        let whole = self.whole.iter().map(|folder| (folder.clone(), RecursiveMode::Recursive));
-        // The whole ones last: the mode asked for last is the one in force.
-        let wanted: Vec<(PathBuf, RecursiveMode)> = beside.chain(whole).collect();
+        let mut wanted: BTreeMap<PathBuf, RecursiveMode> =
+            beside.map(|folder| (folder, RecursiveMode::NonRecursive)).collect();
+        for folder in &self.whole {
+            let _ = wanted.insert(folder.clone(), RecursiveMode::Recursive);
+        }
+        // A folder that went and came again is another one.
+        self.watched.retain(|folder, mode| {
+            let stays = folder.is_dir() && wanted.get(folder) == Some(mode);
+            if !stays {
+                // It may be gone, and its watch with it.
+                drop(self.watcher.unwatch(folder));
+            }
+            stays
+        });
         for (folder, mode) in wanted {
-            if self.watched.contains(&folder) {
+            if self.watched.contains_key(&folder) {
                 continue;
             }
             match self.watcher.watch(&folder, mode) {
-                Ok(()) => drop(self.watched.insert(folder)),
+                Ok(()) => drop(self.watched.insert(folder, mode)),
                 // A place that is optional and not there.
                 Err(error) if is_absent(&error) => {}
                 Err(error) => return Err(error),

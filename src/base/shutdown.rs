@@ -19,13 +19,6 @@ impl Shutdown {
         Self::default()
     }
 
-    /// A signal that follows this one but whose tasks are waited for apart, so that stages can be
-    /// drained in order.
-    #[must_use]
-    pub fn child(&self) -> Self {
-        Self { token: self.token.child_token(), tasks: TaskTracker::new() }
-    }
-
     /// Runs `task` as one of those that [`Shutdown::drain`] waits for.
     pub fn spawn<F>(&self, task: F)
     where

@@ -4,12 +4,12 @@
 //! data/lock               held while a daemon runs on the folder
 //! data/identity.key       16 random bytes
 //! data/checkpoint         the newest checkpoint; checkpoint.previous the one before
-//! data/journal/  data/history/
+//! data/journal/  data/history/  data/dedupe/
 //! ```
 //! A checkpoint file: magic `RSCP`, format version (u32), crc32c of the rest (u32), then the
 //! zstd-compressed `wire::state::CheckpointState`; integers little-endian. It is written beside, made
-//! durable, and renamed, so that there is always a whole one. All but the lock goes through
-//! [`Files`], so that tests can let any step of it fail.
+//! durable, and renamed, so that there is always a whole one. All but the lock and the
+//! folder itself goes through [`Files`], so that tests can let any step of it fail.
 
 use crate::base::files::Files;
 use crate::wire::state::{CheckpointState, VERSION};

@@ -12,8 +12,8 @@ const MAX_ENTRIES: usize = 2_000;
 const MAX_RELEASES: usize = 500;
 const HOUR: u32 = 360;
 
-/// An append-only account: which hour of which indicator changed in which hour of receipt, and by
-/// how much. The sum of all entries is what late data added.
+/// An account: which hour of which indicator changed in which hour of receipt, and by how much. The
+/// oldest lines go when there are too many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LateLedger {
     entries: BTreeMap<LateKey, GoodTotal>,
@@ -56,9 +56,23 @@ impl LateLedger {
         let known = self.releases.get_mut(app).and_then(|versions| versions.get_mut(version));
         if let Some(first) = known {
             *first = (*first).min(at);
-        } else if self.releases.values().map(BTreeMap::len).sum::<usize>() < MAX_RELEASES {
-            let _ = self.releases.entry(app.into()).or_default().insert(version.into(), at);
+            return;
         }
+        if self.releases.values().map(BTreeMap::len).sum::<usize>() >= MAX_RELEASES {
+            self.forget_oldest_release();
+        }
+        let _ = self.releases.entry(app.into()).or_default().insert(version.into(), at);
+    }
+
+    fn forget_oldest_release(&mut self) {
+        let all = self.releases.iter().flat_map(|(app, versions)| {
+            versions.iter().map(move |(version, at)| (*at, app.clone(), version.clone()))
+        });
+        let Some((_, app, version)) = all.min() else { return };
+        if let Some(versions) = self.releases.get_mut(&app) {
+            let _ = versions.remove(&version);
+        }
+        self.releases.retain(|_, versions| !versions.is_empty());
     }
 
     /// Releases: app, version, first seen.

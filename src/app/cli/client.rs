@@ -3,10 +3,12 @@
 use super::exit::{FAILED, INVALID, UNREACHABLE};
 use super::files::Files;
 use super::server::Server;
-use super::terminal::{complain, cut, hint};
+use super::terminal::{complain, cut, hint, note};
 use crate::base::error::Chain;
+use crate::config;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 use url::{Host, Url};
@@ -21,7 +23,9 @@ const VERSION: u64 = 1;
 /// A daemon somewhere.
 pub(super) struct Daemon<'a> {
     server: &'a Server,
-    files: &'a Files,
+    url: Url,
+    /// What the files here say, when that is another.
+    own: Option<Url>,
     client: reqwest::Client,
 }
 
@@ -63,21 +67,29 @@ pub(super) enum ClientError {
 // === impl Daemon ===
 
 impl<'a> Daemon<'a> {
-    /// The daemon that was named. `files` are where the next step is looked for when it does not
-    /// answer.
+    /// The daemon that was named; without a name the one that `files` configure.
     ///
     /// # Errors
     /// With the exit code, when the system's certificates cannot be read.
-    pub(super) fn new(server: &'a Server, files: &'a Files) -> Result<Self, ExitCode> {
+    pub(super) fn new(server: &'a Server, files: &Files) -> Result<Self, ExitCode> {
+        // Files with mistakes configure nothing, and need not be whole to ask a daemon.
+        let settings = files.load().settings;
+        if settings.is_none() && server.server.is_none() {
+            note("the files here have mistakes (radiosonde check): the default address is asked");
+        }
+        let configured =
+            address(settings.map_or(config::Daemon::default().listen, |s| s.daemon.listen));
+        let url = server.server.clone().unwrap_or_else(|| configured.clone());
+        let own = Some(configured).filter(|own| *own != url);
         let mut builder = reqwest::Client::builder().connect_timeout(CONNECT).timeout(ANSWER);
-        if is_loopback(&server.server) {
+        if is_loopback(&url) {
             // A proxy's loopback is not ours.
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| {
             complain(&format!("no HTTP client: {}", Chain(&error)), UNREACHABLE)
         })?;
-        Ok(Self { server, files, client })
+        Ok(Self { server, url, own, client })
     }
 
     /// `GET` of the path made of `segments`. What went wrong is printed.
@@ -108,7 +120,7 @@ impl<'a> Daemon<'a> {
         segments: &[&str],
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
-        let mut url = self.server.server.clone();
+        let mut url = self.url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             let _ = path.pop_if_empty().push("api").extend(segments);
         }
@@ -151,17 +163,28 @@ impl<'a> Daemon<'a> {
 
     /// What to try when nobody answers: often the files here name another address.
     fn next_step(&self) -> String {
-        let listens = self.files.load().settings.map(|settings| settings.daemon.listen);
-        match listens.map(|address| format!("http://{address}")) {
-            Some(own) if Url::parse(&own).is_ok_and(|own| own != self.server.server) => format!(
-                "the files here say that it listens on {own}: start it with `radiosonde run`, \
-                 then add --server {own}"
+        match &self.own {
+            Some(own) => format!(
+                "the files here say that it listens on {}: start it with `radiosonde run`, and leave \
+                 --server and RADIOSONDE_SERVER away",
+                own.as_str().trim_end_matches('/')
             ),
-            _ => "start it with `radiosonde run` or `radiosonde demo`, or name another address \
-                  with --server URL or RADIOSONDE_SERVER"
+            None => "start it with `radiosonde run` or `radiosonde demo`, or name another address \
+                     with --server URL or RADIOSONDE_SERVER"
                 .to_owned(),
         }
     }
+}
+
+/// Where a listener is reached from this machine.
+fn address(listen: SocketAddr) -> Url {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let text = format!("http://{}", SocketAddr::new(ip, listen.port()));
+    Url::parse(&text).expect("an address and a port make a URL")
 }
 
 /// What an answer means.

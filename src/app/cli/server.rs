@@ -19,18 +19,18 @@ pub(super) struct Server {
         value_name = "FORMAT"
     )]
     pub format: Format,
-    /// Address of the daemon's page and API
+    /// Address of the daemon's page and API [default: `listen` of the files here, else
+    /// http://127.0.0.1:7663]
     #[arg(
         long,
         global = true,
         env = "RADIOSONDE_SERVER",
         hide_env = true,
-        default_value = "http://127.0.0.1:7663",
         value_parser = read_address,
         value_name = "URL",
         help_heading = DAEMON
     )]
-    pub server: Url,
+    pub server: Option<Url>,
     /// One of the daemon's `api: tokens`; better in RADIOSONDE_TOKEN
     #[arg(
         long,

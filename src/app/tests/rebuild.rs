@@ -7,6 +7,7 @@ use crate::api::page::view::ChangeKind;
 use crate::app::rebuild::{Gap, Rebuild};
 use crate::base::clock::UnixNanos;
 use crate::base::faulty::FaultyFiles;
+use crate::base::shutdown::Shutdown;
 use crate::journal;
 use crate::model::position::Lane;
 use crate::model::series::{History, Tier};
@@ -57,7 +58,7 @@ impl Place {
         let before_replay = |found: &Found| {
             let windows = report.set_aside.clone();
             let rebuild = Rebuild::new(Arc::clone(&history), windows, found.at, found.epoch);
-            let gaps = rebuild.run(&found.engine).expect("made anew");
+            let gaps = rebuild.run(&found.engine, &Shutdown::new()).expect("made anew");
             *made.borrow_mut() = Some((Arc::new(rebuild), gaps));
             found.epoch + 1
         };

@@ -68,6 +68,13 @@ impl CountsBook {
         NewIndicators { ids, generation }
     }
 
+    /// Whether any of these is still wanted and still to be counted.
+    #[must_use]
+    pub fn is_counting_back(&self, new: &NewIndicators) -> bool {
+        let of_it = |id| self.entries.get(id).map(|entry| entry.counting_back);
+        new.ids.iter().any(|id| of_it(id) == Some(Some(new.generation)))
+    }
+
     /// Adds what the journal held of new indicators before they were configured. Those that went
     /// away meanwhile are left out.
     pub fn complete(&mut self, new: &NewIndicators, before: &CountsBook) {

@@ -29,13 +29,6 @@ impl SlotCounts {
         self.chunks.entry(number).or_insert_with(|| Chunk::empty(slots)).add(at, counts, slots);
     }
 
-    /// The counts of the slot that holds `slot`.
-    #[must_use]
-    pub fn get(&self, slot: Slot) -> GoodTotal {
-        let (number, at) = self.place(slot);
-        self.chunks.get(&number).map(|chunk| chunk.get(at)).unwrap_or_default()
-    }
-
     /// The sum over `from..to`, both aligned to our slots.
     #[must_use]
     pub fn sum(&self, from: Slot, to: Slot) -> GoodTotal {

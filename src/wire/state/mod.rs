@@ -78,12 +78,18 @@ pub struct CheckpointState {
     /// Alerts.
     #[prost(message, optional, tag = "16")]
     pub alerts: Option<AlertsMessage>,
-    /// The secret with which identities are hashed is not here: it has a file of its own.
+    /// Items whose time lay more than ten minutes ahead.
     #[prost(uint64, tag = "17")]
     pub skewed_items: u64,
     /// What is known of items seen; they themselves are in files of their own.
     #[prost(message, optional, tag = "18")]
     pub dedupe: Option<DedupeMessage>,
+    /// End of the newest probe run; 0 for none.
+    #[prost(fixed64, tag = "19")]
+    pub newest_run_unix_nano: u64,
+    /// Receipt of the newest item of phones; 0 for none.
+    #[prost(fixed64, tag = "20")]
+    pub newest_item_unix_nano: u64,
 }
 
 /// A place in a lane.
