@@ -103,3 +103,40 @@ pub(super) fn fold(engine: &Engine, committed: Committed) {
     }
     let _ = engine.folded.send_replace(positions);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::SharedCore;
+    use crate::base::clock::Clock;
+    use crate::export::SelfSpans;
+    use crate::journal::files::SystemFiles;
+    use crate::journal::{self, Sinks};
+    use crate::telemetry::Telemetry;
+    use std::sync::Arc;
+
+    /// Guarantees that the end of the fold by a fault is noticed, and its usual end is none.
+    #[test]
+    fn a_fault_of_the_fold_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (control, _control) = mpsc::channel(1);
+        let (bulk, _bulk) = mpsc::channel(1);
+        let (clock, telemetry) = (Clock::system(), Telemetry::new());
+        let config =
+            journal::Config { control_reserve_bytes: 0, ..journal::Config::new(dir.path()) };
+        let sinks = Sinks { control, bulk };
+        let files = Arc::new(SystemFiles);
+        let journal = journal::open(config, files, clock.clone(), &telemetry, sinks).unwrap();
+        let core = SharedCore::default();
+        let engine = Engine::new(core, journal, clock, telemetry, SelfSpans::default());
+        drop(Alarm(engine.clone()));
+        assert!(!engine.broken.has_begun());
+        let alarm = Alarm(engine.clone());
+        let faulty = std::thread::spawn(move || {
+            let _alarm = alarm;
+            panic!("a fault");
+        });
+        assert!(faulty.join().is_err());
+        assert!(engine.broken.has_begun());
+    }
+}

@@ -80,3 +80,28 @@ async fn a_signal_and_a_request_reload() {
     assert!(answer.unwrap().status().is_success());
     assert!(daemon.metric(at, &[]).await > before);
 }
+
+/// Guarantees that files in folders which came after the start are noticed, and that a reload says which
+/// settings wait for a restart, once, and when none does any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn new_folders_are_noticed_and_what_waits_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    configure(dir.path(), "");
+    write(dir.path(), "probes/home.yaml", &PROBE.replace("TARGET", "127.0.0.1:1"));
+    let daemon = Daemon::ready(dir.path()).await;
+    let other = PROBE.replace("TARGET", "127.0.0.1:1").replace("home", "away");
+    write(dir.path(), "probes/team/away.yaml", &other);
+    let probes = async || daemon.text("/api/probes").await;
+    daemon.until("the other probe", async || probes().await.contains("away")).await;
+    std::fs::remove_dir_all(dir.path().join("probes/team")).unwrap();
+    daemon.until("its end", async || !probes().await.contains("away")).await;
+
+    let told = async |words: &str| daemon.text("/api/changes").await.matches(words).count();
+    configure(dir.path(), "journal: { bulk_keep: 48h }");
+    daemon.until("what waits", async || told("waiting for a restart: journal").await == 1).await;
+    write(dir.path(), "probes/home.yaml", &PROBE.replace("TARGET", "127.0.0.1:2"));
+    daemon.until("a reload", async || told("a new configuration").await >= 3).await;
+    assert_eq!(told("waiting for a restart: journal").await, 1);
+    configure(dir.path(), "");
+    daemon.until("its end", async || told("nothing waits for a restart").await == 1).await;
+}

@@ -50,6 +50,11 @@ impl Place {
     }
 
     fn start(&self, now: UnixNanos) -> Started {
+        self.start_until(now, &Shutdown::new())
+    }
+
+    /// A start; what was set aside is made anew unless `shutdown` has begun.
+    fn start_until(&self, now: UnixNanos, shutdown: &Shutdown) -> Started {
         let opened = SledHistory::open(Config::new(self.history()), &Telemetry::new());
         let (history, report) = opened.expect("opens whatever a window looks like");
         let history = Arc::new(history);
@@ -58,7 +63,9 @@ impl Place {
         let before_replay = |found: &Found| {
             let windows = report.set_aside.clone();
             let rebuild = Rebuild::new(Arc::clone(&history), windows, found.at, found.epoch);
-            let gaps = rebuild.run(&found.engine, &Shutdown::new()).expect("made anew");
+            let outcome = rebuild.run(&found.engine, shutdown);
+            assert_eq!(outcome.is_err(), shutdown.has_begun(), "{outcome:?}");
+            let gaps = outcome.unwrap_or_default();
             *made.borrow_mut() = Some((Arc::new(rebuild), gaps));
             found.epoch + 1
         };
@@ -148,6 +155,27 @@ fn damaged_history_is_made_anew() {
         let records = [records, more].concat();
         started.daemon.check(&in_lanes(&records), everything, "when it is finished");
     }
+}
+
+/// Guarantees that history which could not be made anew stays set aside, whatever checkpoints follow, and
+/// that what was in the head is not lost over it: the next start makes it anew.
+#[test]
+fn what_failed_is_tried_again() {
+    let place = Place::new(|config| config);
+    let (records, now) = place.live();
+    assert!(place.damage(Tier::TenSeconds, cut) > 0);
+    let ended = Shutdown::new();
+    ended.begin();
+    let mut started = place.start_until(now, &ended);
+    let rebuild = Arc::clone(&started.rebuild);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let commit = rebuild.commit(&started.daemon.engine, &started.daemon.checkpoints);
+    started.daemon.epoch = runtime.block_on(commit);
+    started.daemon.checkpoint();
+    drop(started);
+    let started = place.start(now);
+    assert!(!started.set_aside.is_empty(), "it was not made anew");
+    started.daemon.check(&in_lanes(&records), |_, _, _| true, "at the start after a failed one");
 }
 
 /// Guarantees that of what the journal does not reach only series are lost, in the damaged tier, and
