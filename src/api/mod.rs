@@ -12,6 +12,7 @@ mod openapi;
 mod operations;
 pub mod page;
 pub mod pages;
+mod past;
 pub mod routes;
 pub mod server;
 #[cfg(test)]

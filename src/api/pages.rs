@@ -1,9 +1,12 @@
 //! The page's handlers: a view of the state, rendered.
 
 use super::page;
+use super::past;
 use super::server::ApiState;
 use super::views;
+use crate::alert::Core;
 use crate::model::probe::RunId;
+use crate::model::series::Past;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -20,15 +23,17 @@ const LONGEST_REFRESH: Duration = Duration::from_secs(10);
 /// `/`
 pub async fn home(State(state): State<ApiState>) -> Response {
     let (around, now) = ((state.surroundings)(), state.clock.now());
-    let view = views::home(&state.core.read(), &*state.history, &around, now);
-    html(page::render_home(&view))
+    let view = past::view(&state, move |core, past| views::home(core, past, &around, now)).await;
+    found(&state, "/", view, page::render_home)
 }
 
 /// `/probes/{name}`
 pub async fn probe(State(state): State<ApiState>, Path(name): Path<String>) -> Response {
     let (around, now) = ((state.surroundings)(), state.clock.now());
-    let view = views::probe(&state.core.read(), &*state.history, &around, &name, now);
-    found(&state, &format!("/probes/{name}"), view, page::render_probe)
+    let path = format!("/probes/{name}");
+    let fill = move |core: &Core, past: &dyn Past| views::probe(core, past, &around, &name, now);
+    let view = past::view(&state, fill).await.flatten();
+    found(&state, &path, view, page::render_probe)
 }
 
 /// `/runs/{id}`

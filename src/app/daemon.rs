@@ -117,14 +117,7 @@ pub async fn run(
     telemetry.start_time_seconds.set(now.as_seconds());
     telemetry.configured(settings.revision, now.as_seconds());
     let daemon = &settings.daemon;
-    let page = opening::bind(daemon.listen, "the page and API").await?;
-    let grpc = opening::bind(daemon.otlp_grpc, "OTLP/gRPC").await?;
-    let http = opening::bind(daemon.otlp_http, "OTLP/HTTP").await?;
-    let addresses = Addresses {
-        page: page.local_addr()?,
-        otlp_grpc: grpc.local_addr()?,
-        otlp_http: http.local_addr()?,
-    };
+    let (page, otlp, addresses) = opening::listeners(daemon).await?;
 
     // What is on the disk.
     let files = Arc::new(SystemFiles);
@@ -177,7 +170,7 @@ pub async fn run(
     let door = Arc::new(FrontDoor::new(engine.clone()));
     servers.spawn(ingest::serve(
         opening::ingest_config(&settings, addresses, &data)?,
-        ingest::Listeners { grpc, http },
+        otlp,
         Arc::clone(&door) as Arc<dyn ingest::Sink>,
         clock,
         telemetry,

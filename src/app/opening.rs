@@ -7,7 +7,7 @@ use super::rebuild::Rebuild;
 use super::reload;
 use crate::alert::Core;
 use crate::base::clock::UnixNanos;
-use crate::config::Settings;
+use crate::config::{Daemon, Settings};
 use crate::ingest::{self, IdentityKey, Token};
 use crate::journal;
 use crate::model::series::{History, Tier};
@@ -20,13 +20,31 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// Binds a listener.
+/// Binds the three listeners: the page's, OTLP's two, and where they are.
 ///
 /// # Errors
-/// When the address is taken or not ours.
-pub async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener, StartError> {
+/// When an address is taken or not ours.
+pub async fn listeners(
+    daemon: &Daemon,
+) -> Result<(TcpListener, ingest::Listeners, Addresses), StartError> {
+    let page = bind(daemon.listen, "the page and API", "listen").await?;
+    let grpc = bind(daemon.otlp_grpc, "OTLP/gRPC", "otlp.grpc").await?;
+    let http = bind(daemon.otlp_http, "OTLP/HTTP", "otlp.http").await?;
+    let addresses = Addresses {
+        page: page.local_addr()?,
+        otlp_grpc: grpc.local_addr()?,
+        otlp_http: http.local_addr()?,
+    };
+    Ok((page, ingest::Listeners { grpc, http }, addresses))
+}
+
+async fn bind(address: SocketAddr, what: &str, key: &str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|error| {
-        format!("{what} cannot listen on {address}: {error}; is another radiosonde or collector running?").into()
+        format!(
+            "{what} cannot listen on {address}: {error}; is another radiosonde or collector \
+             running? `{key}` in radiosonde.yaml names another address"
+        )
+        .into()
     })
 }
 

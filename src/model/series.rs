@@ -52,16 +52,8 @@ pub struct Block {
     pub slots: Vec<(Slot, SlotValue)>,
 }
 
-/// An engine for history. Blocks are additive: several of one series and start are merged when
-/// read, so late data is just one more block.
-pub trait History: Send + Sync {
-    /// Writes blocks under an epoch and makes them durable. They count only once the epoch is
-    /// committed by a checkpoint.
-    ///
-    /// # Errors
-    /// When the engine fails; nothing of the epoch may be relied on then.
-    fn write(&self, tier: Tier, epoch: u64, blocks: &[Block]) -> Result<(), HistoryError>;
-
+/// What series were.
+pub trait Past: Send + Sync {
     /// The slots of a series within `from..to`, merged, by rising slot.
     ///
     /// # Errors
@@ -73,6 +65,17 @@ pub trait History: Send + Sync {
         from: Slot,
         to: Slot,
     ) -> Result<Vec<(Slot, SlotValue)>, HistoryError>;
+}
+
+/// An engine for history. Blocks are additive: several of one series and start are merged when
+/// read, so late data is just one more block.
+pub trait History: Past {
+    /// Writes blocks under an epoch and makes them durable. They count only once the epoch is
+    /// committed by a checkpoint.
+    ///
+    /// # Errors
+    /// When the engine fails; nothing of the epoch may be relied on then.
+    fn write(&self, tier: Tier, epoch: u64, blocks: &[Block]) -> Result<(), HistoryError>;
 
     /// Drops blocks of epochs after `committed`: a crash left them behind.
     ///

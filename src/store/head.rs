@@ -4,7 +4,7 @@
 //! drops it. Data that comes later opens a further block of the same time, and history adds the two
 //! when it reads. Memory is bounded by the caps that `aggregate/` puts on series.
 
-use crate::model::series::{Block, History, HistoryError, SeriesId, SeriesKey, SlotValue, Tier};
+use crate::model::series::{Block, HistoryError, Past, SeriesId, SeriesKey, SlotValue, Tier};
 use crate::model::slot::Slot;
 use std::collections::{BTreeMap, HashMap};
 
@@ -160,7 +160,7 @@ impl Head {
     /// When history fails.
     pub fn read(
         &self,
-        history: &dyn History,
+        history: &dyn Past,
         tier: Tier,
         id: SeriesId,
         from: Slot,

@@ -6,11 +6,13 @@ use super::shape::{
     self, Shape, list, number, refer, refer_or_null, text, texts, whole, whole_or_null,
 };
 use super::{missing, outcome, replied_list, reply};
+use crate::alert::Core;
 use crate::api::page::view::{CellState, HeatColumn, ProbePage, QuantilePoint, StripCell};
 use crate::api::server::ApiState;
-use crate::api::views;
+use crate::api::{past, views};
 use crate::model::histogram::upper_bound;
 use crate::model::probe::ProbeRun;
+use crate::model::series::Past;
 use axum::extract::State;
 use axum::response::Response;
 
@@ -129,11 +131,10 @@ pub(in crate::api) async fn probes(State(state): State<ApiState>) -> Response {
 /// `GET /api/probes/{name}`
 pub(in crate::api) async fn probe(State(state): State<ApiState>, Named(name): Named) -> Response {
     let (around, now) = ((state.surroundings)(), state.clock.now());
-    let view = views::probe(&state.core.read(), &*state.history, &around, &name, now);
-    view.map_or_else(
-        || missing(&format!("no probe `{name}` is configured")),
-        |view| reply(EVIDENCE.value(&view)),
-    )
+    let unknown = format!("no probe `{name}` is configured");
+    let fill = move |core: &Core, past: &dyn Past| views::probe(core, past, &around, &name, now);
+    let view = past::view(&state, fill).await.flatten();
+    view.map_or_else(|| missing(&unknown), |view| reply(EVIDENCE.value(&view)))
 }
 
 /// `POST /api/probes/{name}/run`

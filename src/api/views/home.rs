@@ -6,7 +6,7 @@ use crate::alert::Core;
 use crate::api::page::view::{Freshness, PageView, SourceFreshness};
 use crate::api::page::{Headline, headline};
 use crate::base::clock::UnixNanos;
-use crate::model::series::History;
+use crate::model::series::Past;
 use std::time::Duration;
 
 /// Changes that the home page shows.
@@ -18,7 +18,7 @@ const PROBES_STALE_AFTER: Duration = Duration::from_secs(60);
 
 /// `/`. Every scheduled probe has its card, also before its first run.
 #[must_use]
-pub fn home(core: &Core, history: &dyn History, around: &Surroundings, now: UnixNanos) -> PageView {
+pub fn home(core: &Core, history: &dyn Past, around: &Surroundings, now: UnixNanos) -> PageView {
     let reader = Reader { core, history };
     let cards = around.schedules.iter();
     PageView {

@@ -10,7 +10,7 @@ use crate::base::clock::UnixNanos;
 use crate::model::histogram::ExpHistogram;
 use crate::model::objective::{Indicator, IndicatorId};
 use crate::model::probe::ProbeRun;
-use crate::model::series::History;
+use crate::model::series::Past;
 use std::sync::Arc;
 
 /// Cells of the strip to a column of the heatmap.
@@ -20,7 +20,7 @@ const CELLS_PER_COLUMN: u32 = 3;
 #[must_use]
 pub fn probe(
     core: &Core,
-    history: &dyn History,
+    history: &dyn Past,
     around: &Surroundings,
     name: &str,
     now: UnixNanos,

@@ -8,7 +8,7 @@ use crate::alert::Core;
 use crate::base::clock::UnixNanos;
 use crate::model::histogram::ExpHistogram;
 use crate::model::probe::Outcome;
-use crate::model::series::{History, SeriesKey, SlotValue, Tier};
+use crate::model::series::{Past, SeriesKey, SlotValue, Tier};
 use crate::model::slot::{SLOT_SECONDS, Slot, slots_in};
 use crate::store::counts::COARSE_WIDTH;
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub(super) struct Reader<'a> {
     /// Live series.
     pub(super) core: &'a Core,
     /// Their past.
-    pub(super) history: &'a dyn History,
+    pub(super) history: &'a dyn Past,
 }
 
 // === impl Grid ===

@@ -6,7 +6,7 @@ use super::daemon::{Daemon, Record, keep_all};
 use crate::base::clock::UnixNanos;
 use crate::base::faulty::{Fault, FaultyFiles, Survivors};
 use crate::model::position::Lane;
-use crate::model::series::{Block, History, HistoryError, SeriesId, SlotValue, Tier};
+use crate::model::series::{Block, History, HistoryError, Past, SeriesId, SlotValue, Tier};
 use crate::model::slot::Slot;
 use crate::store::history::MemoryHistory;
 use parking_lot::Mutex;
@@ -43,12 +43,7 @@ impl FaultyHistory {
     }
 }
 
-impl History for FaultyHistory {
-    fn write(&self, tier: Tier, epoch: u64, blocks: &[Block]) -> Result<(), HistoryError> {
-        self.call()?;
-        self.kept.write(tier, epoch, blocks)
-    }
-
+impl Past for FaultyHistory {
     fn read(
         &self,
         tier: Tier,
@@ -57,6 +52,13 @@ impl History for FaultyHistory {
         to: Slot,
     ) -> Result<Vec<(Slot, SlotValue)>, HistoryError> {
         self.kept.read(tier, series, from, to)
+    }
+}
+
+impl History for FaultyHistory {
+    fn write(&self, tier: Tier, epoch: u64, blocks: &[Block]) -> Result<(), HistoryError> {
+        self.call()?;
+        self.kept.write(tier, epoch, blocks)
     }
 
     fn recover(&self, committed: u64) -> Result<(), HistoryError> {

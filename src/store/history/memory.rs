@@ -3,7 +3,7 @@
 
 use super::block_slots;
 use super::pieces::{Merged, pieces};
-use crate::model::series::{Block, History, HistoryError, SeriesId, SlotValue, Tier};
+use crate::model::series::{Block, History, HistoryError, Past, SeriesId, SlotValue, Tier};
 use crate::model::slot::Slot;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -39,20 +39,7 @@ impl Clone for MemoryHistory {
     }
 }
 
-impl History for MemoryHistory {
-    fn write(&self, tier: Tier, epoch: u64, blocks: &[Block]) -> Result<(), HistoryError> {
-        let mut stored = self.blocks.lock();
-        for piece in pieces(tier, blocks) {
-            let place = Place { tier, series: piece.series, start: piece.start, epoch };
-            let slots = stored.entry(place).or_default();
-            let mut merged = Merged::default();
-            merged.add(std::mem::take(slots));
-            merged.add(piece.slots.iter().cloned());
-            *slots = merged.into_slots();
-        }
-        Ok(())
-    }
-
+impl Past for MemoryHistory {
     fn read(
         &self,
         tier: Tier,
@@ -71,6 +58,21 @@ impl History for MemoryHistory {
             added.map_err(|failure| failure.at(Path::new("memory")))?;
         }
         Ok(merged.into_slots())
+    }
+}
+
+impl History for MemoryHistory {
+    fn write(&self, tier: Tier, epoch: u64, blocks: &[Block]) -> Result<(), HistoryError> {
+        let mut stored = self.blocks.lock();
+        for piece in pieces(tier, blocks) {
+            let place = Place { tier, series: piece.series, start: piece.start, epoch };
+            let slots = stored.entry(place).or_default();
+            let mut merged = Merged::default();
+            merged.add(std::mem::take(slots));
+            merged.add(piece.slots.iter().cloned());
+            *slots = merged.into_slots();
+        }
+        Ok(())
     }
 
     fn recover(&self, committed: u64) -> Result<(), HistoryError> {

@@ -9,7 +9,7 @@ use super::shelf::Shelf;
 use super::window::WindowId;
 use super::{Config, OpenReport, SetAside, block, block_slots, repair};
 use crate::base::error::Chain;
-use crate::model::series::{Block, History, HistoryError, SeriesId, SlotValue, Tier};
+use crate::model::series::{Block, History, HistoryError, Past, SeriesId, SlotValue, Tier};
 use crate::model::slot::{SLOT_SECONDS, Slot};
 use crate::telemetry::Telemetry;
 use parking_lot::Mutex;
@@ -252,6 +252,25 @@ impl Metrics {
     }
 }
 
+impl Past for SledHistory {
+    fn read(
+        &self,
+        tier: Tier,
+        series: SeriesId,
+        from: Slot,
+        to: Slot,
+    ) -> Result<Vec<(Slot, SlotValue)>, HistoryError> {
+        let mut merged = Merged::default();
+        for id in self.shelf.overlapping(tier, from, to) {
+            self.read_window(id, series, &(from..to), &mut merged).inspect_err(|error| {
+                self.metrics.reads_failed.inc();
+                tracing::warn!(window = %id, reason = %Chain(error), "history could not be read");
+            })?;
+        }
+        Ok(merged.into_slots())
+    }
+}
+
 impl History for SledHistory {
     /// Of a failed call nothing stays behind, whether it is tried again under this epoch or another:
     /// what it had written is taken back, at the latest before the next write or recovery.
@@ -269,23 +288,6 @@ impl History for SledHistory {
             );
         }
         result
-    }
-
-    fn read(
-        &self,
-        tier: Tier,
-        series: SeriesId,
-        from: Slot,
-        to: Slot,
-    ) -> Result<Vec<(Slot, SlotValue)>, HistoryError> {
-        let mut merged = Merged::default();
-        for id in self.shelf.overlapping(tier, from, to) {
-            self.read_window(id, series, &(from..to), &mut merged).inspect_err(|error| {
-                self.metrics.reads_failed.inc();
-                tracing::warn!(window = %id, reason = %Chain(error), "history could not be read");
-            })?;
-        }
-        Ok(merged.into_slots())
     }
 
     fn recover(&self, committed: u64) -> Result<(), HistoryError> {

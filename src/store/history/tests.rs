@@ -8,7 +8,7 @@ use super::conformance::{BASE, Engine, SERIES, conformance, counters};
 use super::shelf::EXTRA_OPEN;
 use super::{Config, EngineFailure, MemoryHistory, OpenReport, SledHistory, window_slots};
 use crate::base::error::{Chain, cause};
-use crate::model::series::{Block, History, HistoryError, SeriesId, SlotValue, Tier};
+use crate::model::series::{Block, History, HistoryError, Past, SeriesId, SlotValue, Tier};
 use crate::model::slot::Slot;
 use crate::telemetry::Telemetry;
 use std::fs;
@@ -40,10 +40,7 @@ impl Engine for InMemory {
     }
 }
 
-impl History for Arc<MemoryHistory> {
-    fn write(&self, tier: Tier, epoch: u64, blocks: &[Block]) -> Result<(), HistoryError> {
-        (**self).write(tier, epoch, blocks)
-    }
+impl Past for Arc<MemoryHistory> {
     fn read(
         &self,
         tier: Tier,
@@ -52,6 +49,12 @@ impl History for Arc<MemoryHistory> {
         to: Slot,
     ) -> Result<Vec<(Slot, SlotValue)>, HistoryError> {
         (**self).read(tier, series, from, to)
+    }
+}
+
+impl History for Arc<MemoryHistory> {
+    fn write(&self, tier: Tier, epoch: u64, blocks: &[Block]) -> Result<(), HistoryError> {
+        (**self).write(tier, epoch, blocks)
     }
     fn recover(&self, committed: u64) -> Result<(), HistoryError> {
         (**self).recover(committed)

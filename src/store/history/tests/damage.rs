@@ -2,7 +2,7 @@
 
 use super::{BASE, OnDisk, SERIES, copy_directory, on_disk, open, write_one};
 use crate::base::error::cause;
-use crate::model::series::{Block, History, SeriesId, SlotValue, Tier};
+use crate::model::series::{Block, History, Past, SeriesId, SlotValue, Tier};
 use crate::model::slot::Slot;
 use crate::store::history::window::WindowId;
 use crate::store::history::{EngineFailure, window_slots};

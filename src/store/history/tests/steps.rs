@@ -2,7 +2,7 @@
 
 use super::super::conformance::counters;
 use super::{BASE, OnDisk, SERIES, copy_directory, on_disk, open_whole};
-use crate::model::series::{History, SlotValue, Tier};
+use crate::model::series::{History, Past, SlotValue, Tier};
 use crate::model::slot::Slot;
 use crate::store::history::window_slots;
 
