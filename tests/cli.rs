@@ -400,7 +400,7 @@ async fn firing_alerts_are_shown_to_whoever_has_a_token() {
             "id": "i1", "alertname": "send-message-on-phones", "severity": "page",
             "state": "firing", "started_at": "2026-08-06T06:27:00.000Z",
             "labels": { "alertname": "send-message-on-phones", "owner": "messaging" },
-            "annotations": { "summary": summary },
+            "summary": summary, "annotations": {},
             "acknowledged_by": null, "silenced_by": null,
         });
         axum::Json(json!({ "version": 1, "alerts": [alert] })).into_response()

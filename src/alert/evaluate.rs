@@ -107,11 +107,18 @@ impl Inputs<'_> {
             },
         };
         let explanation = pair.and_then(|pair| self.explain(&status.slo, pair.pair.long));
+        let burns = to != AlertState::Resolved;
+        let why = burns
+            .then(|| {
+                let evidence = &self.store.evidence;
+                summary::why(&status.slo, explanation.as_ref(), evidence, self.now)
+            })
+            .flatten();
         let new = (incident_id(&key, self.now), self.now);
         let (id, since) = incident.map_or(new, |i| (i.id.clone(), i.started_at));
         let labels = summary::labels(&status.slo, severity);
         let annotations =
-            summary::annotations(status, pair, explanation.as_ref(), (&id, since), self.policy);
+            summary::annotations(status, pair, why.as_deref(), (&id, since), self.policy);
         Some(self.transition(key, to, cause, Notice { incident: id, labels, annotations }))
     }
 

@@ -7,6 +7,13 @@ use crate::base::clock::UnixNanos;
 use crate::base::duration::humane;
 use crate::model::labels::Labels;
 use crate::model::objective::{Indicator, Severity, Slo};
+use crate::store::evidence::Evidence;
+use std::time::Duration;
+
+/// A failed run that is older explains nothing that burns now.
+const RECENT: Duration = Duration::from_secs(3_600);
+/// Characters of a failure that a sentence holds.
+const MAX_WORDS: usize = 160;
 
 /// Labels of an SLO's alert.
 #[must_use]
@@ -26,14 +33,14 @@ pub fn labels(slo: &Slo, severity: Severity) -> Labels {
 pub fn annotations(
     status: &SloStatus,
     pair: Option<&PairStatus>,
-    explanation: Option<&Explanation>,
+    why: Option<&str>,
     incident: (&str, UnixNanos),
     policy: &Policy,
 ) -> Labels {
     let (id, since) = incident;
     let slo = &status.slo;
     let mut pairs = vec![
-        ("summary", sentence(status, pair, explanation, since)),
+        ("summary", sentence(status, pair, why, since)),
         ("budget_remaining", format!("{:.4}", status.remaining)),
         ("indicator", format!("{:?}", slo.indicator.id())),
         ("page", format!("{}/incidents/{id}", policy.external_url)),
@@ -47,7 +54,7 @@ pub fn annotations(
     if let Some(left) = status.exhausted_in() {
         pairs.push(("budget_exhausted_in", humane(left)));
     }
-    pairs.extend(explanation.map(|explanation| ("explanation", explanation.sentence())));
+    pairs.extend(why.map(|why| ("explanation", why.to_owned())));
     pairs.extend(slo.description.clone().map(|text| ("description", text)));
     pairs.extend(slo.runbook.clone().map(|url| ("runbook_url", url)));
     Labels::new(pairs)
@@ -59,7 +66,7 @@ pub fn annotations(
 pub fn sentence(
     status: &SloStatus,
     pair: Option<&PairStatus>,
-    explanation: Option<&Explanation>,
+    why: Option<&str>,
     since: UnixNanos,
 ) -> String {
     let rfc = since.to_rfc3339();
@@ -75,18 +82,33 @@ pub fn sentence(
         let window = humane(pair.pair.short);
         parts.push(format!("{} of {} {what} in the last {window}", counts.bad, counts.total));
     }
-    parts.extend(explanation.map(Explanation::sentence));
+    parts.extend(why.map(str::to_owned));
     parts.push(left(status));
     parts.join("; ")
+}
+
+/// Why it burns, as far as that is known: the part of the phones' traffic that explains it, or what the
+/// probe's last failed run found within the hour before `now`.
+#[must_use]
+pub fn why(
+    slo: &Slo,
+    explanation: Option<&Explanation>,
+    evidence: &Evidence,
+    now: UnixNanos,
+) -> Option<String> {
+    if let Some(explanation) = explanation {
+        return Some(explanation.sentence());
+    }
+    let run = evidence.probes.get(slo.probe()?)?.failed.back()?;
+    let failure = run.failure.as_ref().filter(|_| now.since(run.ended()) < RECENT)?;
+    let words: String = failure.message.chars().take(MAX_WORDS).collect();
+    Some(format!("the last run that failed: {}, {words}", failure.reason.as_str()))
 }
 
 fn what_is_bad(slo: &Slo) -> String {
     match &slo.indicator {
         Indicator::Latency { under_ns, .. } => {
-            format!(
-                "were slower than {} or failed",
-                humane(std::time::Duration::from_nanos(*under_ns))
-            )
+            format!("were slower than {} or failed", humane(Duration::from_nanos(*under_ns)))
         }
         Indicator::Availability { .. } => "failed".to_owned(),
         Indicator::Ratio { .. } => "were bad".to_owned(),
@@ -105,4 +127,49 @@ fn left(status: &SloStatus) -> String {
 
 fn figure(value: f64) -> String {
     if value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::UnixNanos;
+    use crate::model::labels::Labels;
+    use crate::model::matcher::Where;
+    use crate::model::objective::Source;
+    use crate::model::probe::{Failure, FailureReason, Outcome, ProbeRun};
+    use std::sync::Arc;
+
+    /// Guarantees that an SLO on a probe is explained by what its last failed run found, while that is
+    /// recent.
+    #[test]
+    fn a_probe_says_what_it_found() {
+        let source = Source::Probe("chat".to_owned());
+        let slo = Slo {
+            name: "chat-up".to_owned(),
+            owner: None,
+            description: None,
+            runbook: None,
+            objective: 0.99,
+            window: Duration::from_secs(3_600),
+            indicator: Indicator::Availability { source, filter: Where::default() },
+            burn: Vec::new(),
+            absent_after: Duration::from_secs(300),
+            labels: Labels::default(),
+        };
+        let mut evidence = Evidence::default();
+        assert_eq!(why(&slo, None, &evidence, UnixNanos(0)), None);
+        let message = "the upgrade was answered with 503".to_owned();
+        evidence.add_run(&Arc::new(ProbeRun {
+            probe: "chat".to_owned(),
+            outcome: Outcome::Failure,
+            failure: Some(Failure { reason: FailureReason::Status, message }),
+            ..ProbeRun::default()
+        }));
+        let soon = UnixNanos(0).plus(Duration::from_secs(60));
+        assert_eq!(
+            why(&slo, None, &evidence, soon).as_deref(),
+            Some("the last run that failed: status, the upgrade was answered with 503")
+        );
+        assert_eq!(why(&slo, None, &evidence, soon.plus(RECENT)), None);
+    }
 }

@@ -9,6 +9,7 @@ use super::{missing, outcome, replied_list};
 use crate::alert::Core;
 use crate::api::page::view::Factor;
 use crate::api::server::ApiState;
+use crate::api::views;
 use crate::base::clock::UnixNanos;
 use crate::model::alert::{AlertState, Cause, Incident};
 use axum::extract::State;
@@ -19,6 +20,7 @@ use serde_json::Value;
 /// An incident and the silence over it.
 pub(in crate::api) struct Heard {
     incident: Incident,
+    summary: String,
     silenced_by: Option<String>,
 }
 
@@ -42,6 +44,9 @@ pub(in crate::api) const ALERT: Shape<Heard> = Shape(&[
     ("ended_at", instant_or_null, "When it resolved", |alert| at(alert.incident.ended_at)),
     ("frozen_since", instant_or_null, "Since when data is missing", |alert| {
         at(alert.incident.frozen_since)
+    }),
+    ("summary", text, "What is wrong, with the figures of now while it fires", |alert| {
+        alert.summary.as_str().into()
     }),
     ("labels", shape::labels, "By which it is routed", |alert| {
         shape::pairs(&alert.incident.labels)
@@ -100,7 +105,11 @@ impl Heard {
     pub(super) fn new(core: &Core, incident: &Incident, now: UnixNanos) -> Self {
         let silence = core.book.silenced_by(&incident.labels, now);
         let silence = silence.filter(|_| incident.ended_at.is_none());
-        Self { incident: incident.clone(), silenced_by: silence.map(|silence| silence.id.clone()) }
+        Self {
+            incident: incident.clone(),
+            summary: views::summary(core, incident, now),
+            silenced_by: silence.map(|silence| silence.id.clone()),
+        }
     }
 }
 

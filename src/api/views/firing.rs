@@ -4,8 +4,7 @@ use super::series::Grid;
 use super::{budget, explained, owner, runbook, slo_named};
 use crate::alert::Core;
 use crate::alert::budget::{PairStatus, SloStatus};
-use crate::alert::explain::Explanation;
-use crate::alert::summary::sentence;
+use crate::alert::summary::{sentence, why};
 use crate::api::page::view::{Exhaustion, FiringView, SilencedView};
 use crate::base::clock::UnixNanos;
 use crate::model::alert::{AlertState, Incident};
@@ -44,7 +43,7 @@ fn view(core: &Core, incident: &Incident, now: UnixNanos) -> FiringView {
         is_slo: slo_named(core, &incident.key.name).is_some(),
         severity: incident.key.severity,
         state: incident.state,
-        summary: summary(incident, status.as_ref().zip(pair), explanation.as_ref()),
+        summary: summary(core, incident, now),
         since: incident.started_at,
         owner: owner(core, incident),
         runbook: runbook(core, incident),
@@ -71,17 +70,15 @@ fn view(core: &Core, incident: &Incident, now: UnixNanos) -> FiringView {
 
 /// What is wrong, in a sentence. With the figures of now while it fires, since they stand beside those of
 /// now; in the words of the last notification otherwise.
-fn summary(
-    incident: &Incident,
-    figures: Option<(&SloStatus, &PairStatus)>,
-    explanation: Option<&Explanation>,
-) -> String {
-    match figures {
-        Some((status, pair)) if incident.state == AlertState::Firing => {
-            sentence(status, Some(pair), explanation, incident.started_at)
-        }
-        _ => incident.annotations.get("summary").unwrap_or(&incident.key.name).to_owned(),
-    }
+pub(in crate::api) fn summary(core: &Core, incident: &Incident, now: UnixNanos) -> String {
+    let then = || incident.annotations.get("summary").unwrap_or(&incident.key.name).to_owned();
+    let slo = slo_named(core, &incident.key.name);
+    let status = slo.and_then(|slo| budget::status(core, slo, now));
+    let (AlertState::Firing, Some(status)) = (incident.state, status) else { return then() };
+    let Some(pair) = pair_of(incident, &status) else { return then() };
+    let explanation = explained::explanation(core, &status.slo, pair.pair.long, now);
+    let why = why(&status.slo, explanation.as_ref(), &core.store.evidence, now);
+    sentence(&status, Some(pair), why.as_deref(), incident.started_at)
 }
 
 /// The pair that fired, as the incident says, as long as the SLO still has it.

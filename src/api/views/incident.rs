@@ -1,6 +1,6 @@
 //! An incident's page: what happened to it, and who was told.
 
-use super::{Surroundings, budget, changes, explained, owner, runbook, slo_named};
+use super::{Surroundings, budget, changes, explained, firing, owner, runbook, slo_named};
 use crate::alert::Core;
 use crate::alert::outbox::DeliveryLine;
 use crate::api::page::view::{
@@ -28,7 +28,7 @@ pub fn incident(
         severity: incident.key.severity,
         owner: owner(core, incident),
         runbook: runbook(core, incident),
-        summary: incident.annotations.get("summary").unwrap_or(&incident.key.name).to_owned(),
+        summary: firing::summary(core, incident, now),
         factors: factors(core, incident, now),
         timeline: timeline(core, incident, now),
         deliveries: deliveries(core, incident),

@@ -19,6 +19,7 @@ mod slo;
 pub(super) mod tests;
 
 pub use changes::changes;
+pub(super) use firing::summary;
 pub use home::{home, verdict};
 pub use incident::incident;
 pub use phones::phones;

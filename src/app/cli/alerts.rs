@@ -31,6 +31,7 @@ pub(super) struct Alert {
     state: String,
     started_at: String,
     labels: BTreeMap<String, String>,
+    summary: String,
     annotations: BTreeMap<String, String>,
     acknowledged_by: Option<String>,
     silenced_by: Option<String>,
@@ -126,7 +127,8 @@ impl Alert {
         let owner = self.labels.get("owner").map(|owner| format!(", of {owner}"));
         let state = if self.state == "firing" { "" } else { ", frozen: no data" };
         let mut lines = vec![format!("{}{}{state}", self.name(), owner.unwrap_or_default())];
-        let summary = self.annotations.get("summary").map(|text| cut(text, 600));
+        let summary = Some(&self.summary).filter(|text| !text.is_empty());
+        let summary = summary.map(|text| cut(text, 600));
         lines.extend(summary);
         let taken = self.acknowledged_by.as_ref().map(|who| format!("acknowledged by {who}"));
         let silenced = self.silenced_by.as_ref().map(|id| format!("silenced by {id}"));
@@ -147,7 +149,7 @@ mod tests {
             "id": "i1", "alertname": "chat-up", "severity": "page", "state": state,
             "started_at": "2026-08-06T06:27:00.000Z",
             "labels": { "alertname": "chat-up", "owner": "messaging" },
-            "annotations": { "summary": "chat-up burns 18x \u{1b}[31m", "page": "http://a/incidents/i1" },
+            "summary": "chat-up burns 18x \u{1b}[31m", "annotations": { "page": "http://a/incidents/i1" },
             "acknowledged_by": null, "silenced_by": silenced_by,
         }]});
         read(&answer).pop().expect("the shape of the API")
