@@ -60,23 +60,9 @@ pub async fn settle(engine: Engine, mut outcomes: mpsc::Receiver<Outcome>) {
             DeliveryResult::Refused { error } => ("refused", error.clone()),
             DeliveryResult::GivenUp { error } => ("given_up", error.clone()),
         };
+        tell(&outcome);
         if outcome.kind != NotificationKind::Transition {
-            if !error.is_empty() {
-                tracing::warn!(
-                    receiver = outcome.receiver,
-                    error,
-                    "a repeated message was not taken"
-                );
-            }
             continue;
-        }
-        if !error.is_empty() {
-            tracing::error!(
-                receiver = outcome.receiver,
-                outcome = name,
-                error,
-                "a notification was not delivered"
-            );
         }
         let record = DeliveryRecord {
             notification: outcome.id,
@@ -86,6 +72,23 @@ pub async fn settle(engine: Engine, mut outcomes: mpsc::Receiver<Outcome>) {
             attempts: outcome.attempts,
         };
         let _ = engine.record(Envelope::of(Kind::Delivery, outcome.at, &record), None).await;
+    }
+}
+
+/// Logs what was not delivered. A repetition that is given up was told of when it first failed.
+fn tell(outcome: &Outcome) {
+    let (receiver, id) = (&outcome.receiver, &outcome.id);
+    match &outcome.result {
+        DeliveryResult::Delivered => {}
+        DeliveryResult::GivenUp { error } if outcome.kind != NotificationKind::Transition => {
+            tracing::debug!(receiver, id, error, "notification given up");
+        }
+        DeliveryResult::GivenUp { error } => {
+            tracing::error!(receiver, id, error, "notification given up");
+        }
+        DeliveryResult::Refused { error } => {
+            tracing::error!(receiver, id, error, "notification refused");
+        }
     }
 }
 

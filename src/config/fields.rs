@@ -6,6 +6,7 @@ use super::names::suggestion;
 use super::problem::Problems;
 use super::scalar::quoted;
 use super::tree::{Entry, Node, Place, Value};
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// What everybody who reads needs: where to report, and what the outside world says.
@@ -14,6 +15,8 @@ pub(super) struct Context<'c> {
     pub(super) problems: Problems,
     /// What was read, for places and for files beside.
     pub(super) files: &'c Files,
+    /// Whether every file was read and parsed: only then is what nothing defines a mistake of its own.
+    pub(super) is_whole: Cell<bool>,
     /// The environment.
     pub(super) env: &'c dyn Fn(&str) -> Option<String>,
     /// Whether redaction leaves an attribute in what phones report.
@@ -40,6 +43,7 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("group_interval", "alerts are told one by one, never grouped: remove it"),
     ("group_wait", "alerts are told one by one, never grouped: remove it"),
     ("interval", "here it is `every: 10s`"),
+    ("listen", "it stands at the top level: listen: 127.0.0.1:7663; OTLP has otlp: { grpc, http }"),
     ("match", "write matchers: [ 'severity=\"page\"' ]"),
     ("match_re", "write matchers: [ 'owner=~\"chat.*\"' ]"),
     ("module", "a probe holds its own http:, websocket: or sse: block"),
@@ -152,7 +156,8 @@ impl<'t> Fields<'t> {
         self.entries.iter().find(|entry| entry.key == key).map_or(self.at, |entry| entry.value.at)
     }
 
-    /// The one of `keys` that is there; a mistake when there is none or more than one.
+    /// The one of `keys` that is there; a mistake when there is none or more than one. Of several the
+    /// first is handed back, so that what is wrong within it is told as well.
     pub(super) fn exactly_one(
         &mut self,
         keys: &[&'static str],
@@ -170,7 +175,7 @@ impl<'t> Fields<'t> {
                 let message = format!("{} has both `{first}` and `{second}`", self.what);
                 let at = self.entry(second).map_or(self.at, |entry| entry.at);
                 self.cx.problems.wrong_hint(at, message, format!("give one of {one_of}"));
-                None
+                self.get(first).map(|node| (*first, node))
             }
         }
     }

@@ -49,6 +49,7 @@ use problem::Problems;
 use routing::Routing;
 use sections::{SECTIONS, Sections};
 use selector::Selectors;
+use std::cell::Cell;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -99,6 +100,7 @@ pub fn load(inputs: &Inputs<'_>) -> Loaded {
     let cx = Context {
         problems,
         files: &files,
+        is_whole: Cell::new(false),
         env: inputs.env,
         attribute_is_kept: inputs.attribute_is_kept,
     };
@@ -127,6 +129,7 @@ pub fn example() -> &'static str {
 
 fn resolve(cx: &Context<'_>, insecure: bool) -> Option<Settings> {
     let sections = Sections::gather(cx);
+    cx.is_whole.set(cx.problems.count() == 0);
     let (daemon, mut phones) =
         daemon::read(cx, &sections.settings, sections.main, &SECTIONS, insecure);
     let probes = Probes::read(cx, &sections.probes, &daemon.writes_allowed);

@@ -69,7 +69,7 @@ impl Probes {
                 }
                 let labels = fields.get("labels").map(|node| cx.labels(node, "labels"));
                 let mut steps = Steps::new(cx, writes, timeout);
-                let action = fields.exactly_one(&["http", "websocket", "sse", "steps"]);
+                let action = fields.exactly_one(&super::steps::with("steps"));
                 let done = match action {
                     Some(("steps", node)) => steps.list(node),
                     Some((key, node)) => steps.block(key, node),

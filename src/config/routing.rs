@@ -144,6 +144,9 @@ impl Names<'_> {
             let _ = self.used.insert(name.to_owned());
             return Some(name.to_owned());
         }
+        if !self.cx.is_whole.get() {
+            return None;
+        }
         let names: Vec<&str> = self.places.keys().map(String::as_str).collect();
         let message = format!("there is no receiver `{}`", quoted(name));
         self.cx.problems.wrong_hint(node.at, message, suggestion(name, &names, "receiver"));

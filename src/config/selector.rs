@@ -87,6 +87,9 @@ impl Selectors<'_> {
         if self.probes.by_name.contains_key(name) {
             return Some(name.to_owned());
         }
+        if !self.cx.is_whole.get() {
+            return None;
+        }
         let names: Vec<&str> = self.probes.by_name.keys().map(String::as_str).collect();
         let message = format!("there is no probe `{}`", quoted(name));
         self.cx.problems.wrong_hint(node.at, message, suggestion(name, &names, "probe"));

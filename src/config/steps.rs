@@ -60,8 +60,8 @@ struct Earlier {
     target: Option<Url>,
 }
 
-/// Keys of a step that do something, of which there is one.
-const ACTIONS: [&str; 4] = ["http", "websocket", "sse", "on"];
+/// The protocols' blocks: keys of a probe, and of a step.
+pub(super) const PROTOCOLS: &[&str] = &["http", "websocket", "sse"];
 
 // === impl Steps ===
 
@@ -76,7 +76,7 @@ impl<'t> Steps<'t> {
     }
 
     /// A probe's own protocol block, short for one step.
-    pub(super) fn block(&mut self, key: &'static str, node: &Node) -> Vec<Step> {
+    pub(super) fn block(&mut self, key: &str, node: &Node) -> Vec<Step> {
         let action = self.action(key, node);
         action
             .map(|action| Step { name: "1".to_owned(), action, capture: Vec::new() })
@@ -117,7 +117,7 @@ impl<'t> Steps<'t> {
         let step = cx.fields(node, "a step", |fields| {
             let name = fields.get("as").and_then(|node| self.step_name(node)).unwrap_or(unnamed);
             fields.allow(&["expect", "send", "capture"]);
-            let chosen = fields.exactly_one(&ACTIONS);
+            let chosen = fields.exactly_one(&with("on"));
             let known = self.earlier.len();
             let action = match chosen {
                 Some(("on", node)) => self.on(node, fields),
@@ -145,7 +145,7 @@ impl<'t> Steps<'t> {
     }
 
     /// A protocol block. What it opens is remembered as the newest step's.
-    fn action(&mut self, key: &'static str, node: &Node) -> Option<Action> {
+    fn action(&mut self, key: &str, node: &Node) -> Option<Action> {
         let (action, stream, target) = match key {
             "http" => (self.http(node).map(Action::Http), Stream::None, None),
             "websocket" => {
@@ -281,6 +281,11 @@ impl<'t> Steps<'t> {
         }
         captures
     }
+}
+
+/// Keys that do something, of which there is one: a protocol's, or another.
+pub(super) fn with(other: &'static str) -> Vec<&'static str> {
+    PROTOCOLS.iter().copied().chain([other]).collect()
 }
 
 /// The URL with something harmless in the place of what a run fills in.

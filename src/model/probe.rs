@@ -100,7 +100,7 @@ pub enum FailureReason {
 pub struct StepResult {
     /// Its name: `as:` of the definition, or its place, `1`.
     pub name: String,
-    /// `http`, `websocket`, `sse` or `expect`.
+    /// The block of the definition, `http`, `websocket` and so on; `expect` or `send` on a stream.
     pub protocol: String,
     /// Where to: URL without credentials and query.
     pub target: String,
@@ -115,8 +115,11 @@ pub struct StepResult {
     /// For message steps, from the send to the arrival of the match. The send is a message, or the
     /// request that opened the stream.
     pub message_latency_ns: Option<u64>,
-    /// HTTP status, when there was an answer.
+    /// The status of the answer in the protocol's own numbers: of HTTP, of gRPC, a code of MQTT or DNS.
     pub status: Option<u16>,
+    /// What else was found out about the target, in order: name and value, by the names of
+    /// OpenTelemetry where it has one (`tls.protocol.version`). No metric is made of it.
+    pub attributes: Vec<(String, String)>,
     /// Why the step failed.
     pub failure: Option<Failure>,
     /// The span id under which the target saw this step.
@@ -134,6 +137,10 @@ pub enum Phase {
     Tls,
     /// WebSocket upgrade.
     Upgrade,
+    /// The protocol's own greeting, until it was accepted: CONNECT and CONNACK of MQTT.
+    Handshake,
+    /// Asking for messages, until that was confirmed.
+    Subscribe,
     /// Writing the request.
     Send,
     /// From the request written to the first byte of the answer.
@@ -222,6 +229,8 @@ names!(Phase {
     Connect = "connect",
     Tls = "tls",
     Upgrade = "upgrade",
+    Handshake = "handshake",
+    Subscribe = "subscribe",
     Send = "send",
     Wait = "wait",
     Receive = "receive",

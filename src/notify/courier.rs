@@ -165,14 +165,9 @@ impl Shared {
                 duration.with_label_values(&[receiver]).observe(taken);
                 "delivered"
             }
-            Verdict::Settled(DeliveryResult::Refused { error }) => {
-                tracing::error!(receiver, id, error, "notification refused");
-                "refused"
-            }
-            Verdict::Settled(DeliveryResult::GivenUp { error }) => {
-                tracing::error!(receiver, id, error, "notification given up");
-                "given_up"
-            }
+            // Whoever takes the outcomes says what was not delivered.
+            Verdict::Settled(DeliveryResult::Refused { .. }) => "refused",
+            Verdict::Settled(DeliveryResult::GivenUp { .. }) => "given_up",
             Verdict::Retried { error, attempts } => {
                 // The first failure is news; the same again once a minute for a day is not.
                 if *attempts == 1 {

@@ -14,6 +14,7 @@ use super::writes::WriteTarget;
 use crate::base::error::Chain;
 use crate::model::probe::{FailureReason, Phase};
 use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, ProtocolVersion};
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
@@ -50,6 +51,11 @@ pub(super) async fn dial(
     let secure = if target.tls { Some(step.context.tls.get(tls, alpn)?) } else { None };
     let addresses = resolve(target, step.deadline, record).await?;
     let tcp = connect(&addresses, step.deadline, record).await?;
+    if target.address().is_none()
+        && let Ok(peer) = tcp.peer_addr()
+    {
+        record.attribute("network.peer.address", peer.ip().to_string());
+    }
     let tcp = StampedTcp::new(tcp, step.context.clock.clone());
     let Some(config) = secure else { return Ok(Connection::over(tcp)) };
     let name = tls.server_name.as_deref().unwrap_or(&target.host);
@@ -62,7 +68,23 @@ pub(super) async fn dial(
     let connected = step.deadline.run(&doing, connected).await?;
     let tls = connected.map_err(|error| of_io(&error, FailureReason::Tls, &doing))?;
     record.phase(Phase::Tls, from, record.now());
+    note_tls(tls.get_ref().1, record);
     Ok(Connection::over(tls))
+}
+
+/// What both ends agreed on, by the names of OpenTelemetry.
+fn note_tls(session: &ClientConnection, record: &mut StepRecord) {
+    let version = session.protocol_version().and_then(|version| match version {
+        ProtocolVersion::TLSv1_2 => Some("1.2"),
+        ProtocolVersion::TLSv1_3 => Some("1.3"),
+        _ => None,
+    });
+    if let Some(version) = version {
+        record.attribute("tls.protocol.version", version);
+    }
+    if let Some(suite) = session.negotiated_cipher_suite().and_then(|s| s.suite().as_str()) {
+        record.attribute("tls.cipher", suite);
+    }
 }
 
 /// The addresses of a target's host. One that is an address itself needs no resolving, and the

@@ -14,7 +14,7 @@ use super::runner::Context;
 use super::spec::{Action, Expect, ProbeSpec, SseStep, Step, WebSocketStep};
 use super::stream::{OpenStream, StreamEnd};
 use super::template::Variables;
-use super::{http, sse, websocket};
+use super::{http, sse, stream, websocket};
 use crate::base::clock::{MonoNanos, UnixNanos, nanos};
 use crate::model::probe::{
     CheckResult, Failure, FailureReason, Phase, PhaseTiming, RunId, StepResult,
@@ -95,7 +95,7 @@ impl<'a> Journey<'a> {
 
     /// Ends the streams politely and hands back the results of all steps.
     pub(super) async fn hang_up(mut self) -> Vec<StepResult> {
-        drop(join_all(self.streams.iter_mut().map(websocket::hang_up)).await);
+        drop(join_all(self.streams.iter_mut().map(stream::hang_up)).await);
         self.steps
     }
 
@@ -139,7 +139,7 @@ impl<'a> Journey<'a> {
             Action::Send { on, send } => {
                 let stream = find(streams, on)?;
                 record.talks(stream.protocol, stream.target.to_string());
-                websocket::send(variables.fill(send)?, stream, with, record).await?;
+                stream::send(variables.fill(send)?, stream, with, record).await?;
                 Ok(None)
             }
         }
@@ -237,11 +237,11 @@ async fn talk(
     record: &mut StepRecord,
 ) -> Attempt<Option<Bytes>> {
     if step.ping {
-        websocket::ping(step.expect.is_none(), stream, with, record).await?;
+        stream::ping(step.expect.is_none(), stream, with, record).await?;
     }
     let mut own = stream.asked;
     if let Some(text) = &step.send {
-        own = websocket::send(with.variables.fill(text)?, stream, with, record).await?;
+        own = stream::send(with.variables.fill(text)?, stream, with, record).await?;
     }
     let Some(expect) = &step.expect else { return Ok(None) };
     let since = since(expect, sent)?.unwrap_or(Since::Sent(own));

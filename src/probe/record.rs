@@ -69,6 +69,11 @@ impl StepRecord {
         self.result.checks.push(CheckResult { name, passed, found });
     }
 
+    /// Something that was found out about the target, see [`StepResult::attributes`].
+    pub(super) fn attribute(&mut self, name: &str, value: impl Into<String>) {
+        self.result.attributes.push((name.to_owned(), quote(&value.into())));
+    }
+
     /// The status of the answer.
     pub(super) fn status(&mut self, status: u16) {
         self.result.status = Some(status);

@@ -78,7 +78,7 @@ pub(super) async fn open(
         inbox,
         max_gap: step.max_gap,
         close_code: None,
-        sink: None,
+        outlet: None,
         _reader: reader,
     })
 }

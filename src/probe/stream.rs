@@ -6,13 +6,18 @@
 //! steps after it; the one that matches is taken out.
 
 use super::deadline::{Deadline, Expired};
+use super::dial::StepContext;
+use super::failure::{Attempt, failure};
+use super::record::StepRecord;
 use super::target::Target;
-use super::websocket::Sink;
+use super::writes;
 use crate::base::clock::{Clock, MonoNanos};
-use crate::model::probe::FailureReason;
+use crate::model::probe::{FailureReason, Phase};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -22,6 +27,8 @@ use tokio_util::task::AbortOnDropHandle;
 const MAX_MESSAGES: usize = 4096;
 /// An inbox keeps no more bytes than this.
 const MAX_BYTES: usize = 4 << 20;
+/// So long may it take to write a farewell; the answer is not waited for.
+const FAREWELL: Duration = Duration::from_millis(50);
 /// A single message or event may not be longer.
 pub(super) const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
@@ -83,6 +90,18 @@ pub(super) struct InboxWriter {
     clock: Clock,
 }
 
+/// The sending half of a stream. Each protocol that can send has its own.
+pub(super) trait Outlet: Debug + Send + Sync {
+    /// Sends a text message; done when it is written.
+    fn send(&mut self, text: String) -> BoxFuture<'_, Attempt<()>>;
+
+    /// Asks the peer for a sign of life with this payload.
+    fn ping(&mut self, payload: Bytes) -> BoxFuture<'_, Attempt<()>>;
+
+    /// Says goodbye to a peer that has not done so; the answer is not waited for.
+    fn hang_up(&mut self) -> BoxFuture<'_, ()>;
+}
+
 /// A stream that a step opened and that stays open to the end of the run.
 #[derive(Debug)]
 pub(super) struct OpenStream {
@@ -90,7 +109,7 @@ pub(super) struct OpenStream {
     pub step: String,
     /// Where it leads.
     pub target: Target,
-    /// `websocket` or `sse`.
+    /// The block that opened it.
     pub protocol: &'static str,
     /// When the request that opened it was sent.
     pub asked: MonoNanos,
@@ -105,7 +124,7 @@ pub(super) struct OpenStream {
     /// The close code with which the server must end it.
     pub close_code: Option<u16>,
     /// The way to send, where there is one.
-    pub sink: Option<Sink>,
+    pub outlet: Option<Box<dyn Outlet>>,
     /// Reads until the stream is dropped.
     pub _reader: AbortOnDropHandle<()>,
 }
@@ -187,6 +206,71 @@ impl OpenStream {
     pub(super) fn last_sent_before(&self, arrived: MonoNanos) -> MonoNanos {
         self.sent.iter().rev().copied().find(|at| *at <= arrived).unwrap_or(self.asked)
     }
+}
+
+/// Sends a text message, if it may go there; the step's sending is from just before the write.
+pub(super) async fn send(
+    text: String,
+    stream: &mut OpenStream,
+    with: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<MonoNanos> {
+    writes::admit(&stream.target, with.writes)?;
+    let from = record.now();
+    write(stream, with, |outlet| outlet.send(text)).await?;
+    record.sent = Some(from);
+    stream.sent.push(from);
+    record.phase(Phase::Send, from, record.now());
+    Ok(from)
+}
+
+/// Sends a ping and waits for its pong. Where nothing else is expected, the round trip is the value.
+pub(super) async fn ping(
+    is_value: bool,
+    stream: &mut OpenStream,
+    with: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<()> {
+    let payload = Bytes::copy_from_slice(&rand::random::<[u8; 8]>());
+    let from = record.now();
+    write(stream, with, |outlet| outlet.ping(payload.clone())).await?;
+    let answered = stream.inbox.until(with.deadline, |state| {
+        let pong = state.pong.take().filter(|(answer, _)| *answer == payload);
+        let ended = state.end.clone().map(|end| Err(failure(end.reason, end.words)));
+        pong.map(|(_, arrived)| Ok(arrived)).or(ended)
+    });
+    let waiting = || with.deadline.failure(format_args!("waiting for a pong of {}", stream.target));
+    let arrived = answered.await.unwrap_or_else(|_| Err(waiting()))?;
+    if is_value {
+        record.message(from, arrived);
+    } else {
+        record.phase(Phase::Wait, from, arrived);
+    }
+    Ok(())
+}
+
+/// Says goodbye to a server that has not done so; neither its answer nor an error matters.
+pub(super) async fn hang_up(stream: &mut OpenStream) {
+    let open = stream.inbox.look(|state| state.end.is_none());
+    if let Some(outlet) = stream.outlet.as_mut().filter(|_| open) {
+        drop(tokio::time::timeout(FAREWELL, outlet.hang_up()).await);
+    }
+}
+
+async fn write(
+    stream: &mut OpenStream,
+    with: StepContext<'_>,
+    write: impl FnOnce(&mut dyn Outlet) -> BoxFuture<'_, Attempt<()>>,
+) -> Attempt<()> {
+    let OpenStream { outlet, target, inbox, .. } = stream;
+    let Some(outlet) = outlet else {
+        return Err(failure(FailureReason::Local, format!("nothing can be sent over {target}")));
+    };
+    let doing = format!("sending over {target}");
+    with.deadline.run(&doing, write(outlet.as_mut())).await?.map_err(|error| {
+        // The reader knows better why, when it has seen the end already.
+        inbox.look(|state| state.end.clone()).map_or(error, |end| failure(end.reason, end.words))
+    })
 }
 
 // === impl InboxWriter ===

@@ -9,11 +9,9 @@ use super::dial::{StepContext, dial};
 use super::failure::{Attempt, failure, of_stream, quote};
 use super::record::StepRecord;
 use super::spec::WebSocketStep;
-use super::stream::{Inbox, InboxWriter, MAX_MESSAGE_BYTES, OpenStream, Received};
+use super::stream::{Inbox, InboxWriter, MAX_MESSAGE_BYTES, OpenStream, Outlet, Received};
 use super::target::Target;
 use super::tls::Alpn;
-use super::writes;
-use crate::base::clock::MonoNanos;
 use crate::base::error::Chain;
 use crate::model::probe::{Failure, FailureReason, Phase};
 use ::http::header::{
@@ -22,10 +20,10 @@ use ::http::header::{
 };
 use ::http::{Request, Response};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::{SplitSink, SplitStream};
-use futures::{SinkExt, StreamExt};
+use futures::{FutureExt, SinkExt, StreamExt};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -33,13 +31,11 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use tokio_util::task::AbortOnDropHandle;
 
-/// So long may it take to write a farewell; the answer is not waited for.
-const FAREWELL: Duration = Duration::from_millis(50);
 /// What a stream without a close code in its close frame says, by RFC 6455.
 const NO_CODE: u16 = 1005;
 
 /// The sending half of a WebSocket.
-pub(super) type Sink = SplitSink<WebSocketStream<Connection>, Message>;
+type Sink = SplitSink<WebSocketStream<Connection>, Message>;
 
 /// Opens the stream of a step.
 pub(super) async fn open(
@@ -77,71 +73,27 @@ pub(super) async fn open(
         inbox,
         max_gap: None,
         close_code: step.close_code,
-        sink: Some(sink),
+        outlet: Some(Box::new(sink)),
         _reader: reader,
     })
 }
 
-/// Sends a text message, if it may go there; the step's sending is from just before the write.
-pub(super) async fn send(
-    text: String,
-    stream: &mut OpenStream,
-    with: StepContext<'_>,
-    record: &mut StepRecord,
-) -> Attempt<MonoNanos> {
-    writes::admit(&stream.target, with.writes)?;
-    let from = record.now();
-    write(Message::text(text), stream, with).await?;
-    record.sent = Some(from);
-    stream.sent.push(from);
-    record.phase(Phase::Send, from, record.now());
-    Ok(from)
-}
-
-/// Sends a ping and waits for its pong. Where nothing else is expected, the round trip is the value.
-pub(super) async fn ping(
-    is_value: bool,
-    stream: &mut OpenStream,
-    with: StepContext<'_>,
-    record: &mut StepRecord,
-) -> Attempt<()> {
-    let payload = Bytes::copy_from_slice(&rand::random::<[u8; 8]>());
-    let from = record.now();
-    write(Message::Ping(payload.clone()), stream, with).await?;
-    let answered = stream.inbox.until(with.deadline, |state| {
-        let pong = state.pong.take().filter(|(answer, _)| *answer == payload);
-        let ended = state.end.clone().map(|end| Err(failure(end.reason, end.words)));
-        pong.map(|(_, arrived)| Ok(arrived)).or(ended)
-    });
-    let waiting = || with.deadline.failure(format_args!("waiting for a pong of {}", stream.target));
-    let arrived = answered.await.unwrap_or_else(|_| Err(waiting()))?;
-    if is_value {
-        record.message(from, arrived);
-    } else {
-        record.phase(Phase::Wait, from, arrived);
+impl Outlet for Sink {
+    fn send(&mut self, text: String) -> BoxFuture<'_, Attempt<()>> {
+        write(self, Message::text(text)).boxed()
     }
-    Ok(())
-}
 
-/// Says goodbye to a server that has not done so; neither its answer nor an error matters.
-pub(super) async fn hang_up(stream: &mut OpenStream) {
-    let open = stream.inbox.look(|state| state.end.is_none());
-    if let Some(sink) = stream.sink.as_mut().filter(|_| open) {
-        drop(tokio::time::timeout(FAREWELL, sink.close()).await);
+    fn ping(&mut self, payload: Bytes) -> BoxFuture<'_, Attempt<()>> {
+        write(self, Message::Ping(payload)).boxed()
+    }
+
+    fn hang_up(&mut self) -> BoxFuture<'_, ()> {
+        self.close().map(drop).boxed()
     }
 }
 
-async fn write(message: Message, stream: &mut OpenStream, with: StepContext<'_>) -> Attempt<()> {
-    let OpenStream { sink, target, inbox, .. } = stream;
-    let Some(sink) = sink else {
-        return Err(failure(FailureReason::Local, format!("nothing can be sent over {target}")));
-    };
-    let doing = format!("sending over {target}");
-    with.deadline.run(&doing, sink.send(message)).await?.map_err(|error| {
-        // The reader knows better why, when it has seen the end already.
-        let end = inbox.look(|state| state.end.clone());
-        end.map_or_else(|| of_websocket(&error, &doing), |end| failure(end.reason, end.words))
-    })
+async fn write(sink: &mut Sink, message: Message) -> Attempt<()> {
+    SinkExt::send(sink, message).await.map_err(|error| of_websocket(&error, "sending"))
 }
 
 // === the upgrade ===

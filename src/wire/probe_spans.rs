@@ -108,6 +108,7 @@ fn step_span(run: &ProbeRun, step: &StepResult) -> Span {
     attributes.extend(step.status.map(|s| integer(semconv::HTTP_RESPONSE_STATUS_CODE, s.into())));
     attributes.extend(step.message_latency_ns.map(|ns| integer(key::STEP_MESSAGE_LATENCY, ns)));
     attributes.extend(failure_attributes(step.failure.as_ref()));
+    attributes.extend(step.attributes.iter().map(|(name, value)| text(name, value)));
     Span {
         trace_id: run.id.0.to_vec(),
         span_id: step.span_id.to_vec(),
@@ -228,9 +229,19 @@ fn read_step(root: &Span, step: &Span, phases: &[&Span]) -> StepResult {
         message_latency_ns: find_integer(&step.attributes, key::STEP_MESSAGE_LATENCY),
         status: find_integer(&step.attributes, semconv::HTTP_RESPONSE_STATUS_CODE)
             .and_then(|status| status.try_into().ok()),
+        attributes: step.attributes.iter().filter_map(found_out).collect(),
         failure: read_failure(&step.attributes),
         span_id: step.span_id.as_slice().try_into().unwrap_or_default(),
     }
+}
+
+/// An attribute that is not one of a step's own fields.
+fn found_out(attribute: &KeyValue) -> Option<(String, String)> {
+    if attribute.key.starts_with(key::PREFIX) {
+        return None;
+    }
+    let value = find_text(std::slice::from_ref(attribute), &attribute.key)?;
+    Some((attribute.key.clone(), value.to_owned()))
 }
 
 fn read_check(event: &Event) -> Option<CheckResult> {
@@ -281,6 +292,7 @@ pub(crate) mod tests {
                 }],
                 message_latency_ns: Some(1_234_567),
                 status: Some(101),
+                attributes: vec![("tls.protocol.version".to_owned(), "1.3".to_owned())],
                 failure: Some(Failure { reason: FailureReason::Late, message: "x".to_owned() }),
                 span_id: [3; 8],
             }],

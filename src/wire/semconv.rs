@@ -48,6 +48,8 @@ pub const OLD_NET_PEER_NAME: &str = "net.peer.name";
 
 /// Our own attributes on spans of probe runs.
 pub mod probe {
+    /// Everything of ours begins with it.
+    pub const PREFIX: &str = "radiosonde.";
     /// Name of the probe.
     pub const NAME: &str = "radiosonde.probe.name";
     /// What came of the slot.

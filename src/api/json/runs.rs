@@ -48,14 +48,25 @@ pub(in crate::api) const RUN: Shape<ProbeRun> = Shape(&[
 
 const STEP: Shape<StepResult> = Shape(&[
     ("name", text, "`as:` of the definition, or its place", |step| step.name.as_str().into()),
-    ("protocol", text, "http, websocket, sse or expect", |step| step.protocol.as_str().into()),
+    ("protocol", text, "The block of the definition, or expect and send", |step| {
+        step.protocol.as_str().into()
+    }),
     ("target", text, "URL without credentials and query", |step| step.target.as_str().into()),
     ("offset_ns", whole, "From the run's start to the step's", |step| step.offset_ns.into()),
     ("duration_ns", whole, "How long it took", |step| step.duration_ns.into()),
     ("message_latency_ns", whole_or_null, "From send to match, of message steps", |step| {
         step.message_latency_ns.into()
     }),
-    ("status", whole_or_null, "HTTP status", |step| step.status.into()),
+    ("status", whole_or_null, "Status of the answer, in the protocol's own numbers", |step| {
+        step.status.into()
+    }),
+    ("attributes", shape::labels, "What else was found out about the target", |step| {
+        step.attributes
+            .iter()
+            .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }),
     ("span_id", text, "16 hex digits, under which the target saw it", |step| {
         step.span_id.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
     }),

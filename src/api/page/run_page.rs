@@ -189,12 +189,16 @@ fn identity(run: &ProbeRun) -> Markup {
         let id: String = step.span_id.iter().map(|byte| format!("{byte:02x}")).collect();
         (format!("Span of {}", step.name), code(&id))
     });
+    let found = run.steps.iter().flat_map(|step| {
+        let of = move |name: &str| format!("{name} of {}", step.name);
+        step.attributes.iter().map(move |(name, value)| (of(name), code(value)))
+    });
     let known = [
         ("Trace id".to_owned(), code(&run.id.to_hex())),
         ("Intended start".to_owned(), time(run.intended_start, &absolute(run.intended_start))),
         ("Labels".to_owned(), labels),
     ];
-    section("trace", "Trace", &facts(known.into_iter().chain(spans)))
+    section("trace", "Trace", &facts(known.into_iter().chain(spans).chain(found)))
 }
 
 fn neighbours(view: &RunView) -> Markup {

@@ -145,7 +145,8 @@ pub(super) const SILENCE: &str = concat!(
   radiosonde silence add alertname=chat-up --for 2h --comment 'deploy'
   radiosonde silence expire 9f86d081884c7d65
 
-A silence holds notifications back; alerts go on to be shown.
+A silence holds back what begins to fire. Alerts go on to be shown, and whoever
+was told of one hears of its end.
 
 ",
     heading!("Exit codes:"),

@@ -163,6 +163,7 @@ fn step(
         ],
         message_latency_ns: (!fails && protocol != "http").then(|| ms(34.0)),
         status: Some(101),
+        attributes: Vec::new(),
         failure,
         span_id: [1, 2, 3, 4, 5, 6, 7, place as u8],
     }

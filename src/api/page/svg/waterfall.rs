@@ -111,7 +111,12 @@ impl Axis {
 impl Kind {
     const fn of(phase: Phase) -> Self {
         match phase {
-            Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Upgrade => Self::Setup,
+            Phase::Resolve
+            | Phase::Connect
+            | Phase::Tls
+            | Phase::Upgrade
+            | Phase::Handshake
+            | Phase::Subscribe => Self::Setup,
             Phase::Wait | Phase::FirstEvent | Phase::Message => Self::Wait,
             Phase::Send | Phase::Receive | Phase::Close => Self::Transfer,
         }

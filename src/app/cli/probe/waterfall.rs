@@ -91,6 +91,7 @@ fn headline(run: &ProbeRun) -> String {
 fn step_lines(step: &StepResult, probe: &ProbeSpec, axis: &Axis, width: usize) -> Vec<String> {
     let mut lines = vec![step_line(step, probe, width)];
     lines.extend(step.phases.iter().map(|timing| phase_line(timing, axis)));
+    lines.extend(step.attributes.iter().map(|(name, value)| attribute_line(name, value, width)));
     if let Some(failure) = &step.failure {
         lines.extend(failure_lines(step, failure, axis, width));
     }
@@ -119,9 +120,20 @@ fn phase_line(timing: &PhaseTiming, axis: &Axis) -> String {
     format!("    {:<names$}{bar}{length:>DURATIONS$}", timing.phase.as_str())
 }
 
+/// `      tls.protocol.version 1.3`
+fn attribute_line(name: &str, value: &str, width: usize) -> String {
+    let value = cut(value, width.saturating_sub(7 + name.chars().count()));
+    format!("      {} {value}", paint(DIM, name))
+}
+
 const fn style(phase: Phase) -> Style {
     match phase {
-        Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Upgrade => CONNECTING,
+        Phase::Resolve
+        | Phase::Connect
+        | Phase::Tls
+        | Phase::Upgrade
+        | Phase::Handshake
+        | Phase::Subscribe => CONNECTING,
         Phase::Wait | Phase::FirstEvent | Phase::Message => WAITING,
         Phase::Send | Phase::Receive | Phase::Close => MOVING,
     }
