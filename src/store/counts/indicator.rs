@@ -122,13 +122,11 @@ impl IndicatorCounts {
         other.coarse.for_each(everything.0, everything.1, |slot, counts| {
             self.coarse.add(slot, counts);
         });
-        let windows: Vec<Window> = self.windows.clone();
-        for (at, window) in windows.iter().enumerate() {
-            let sum = self.recount(window, self.now);
-            if let Some(window) = self.windows.get_mut(at) {
-                window.sum = sum;
-            }
+        let mut windows = std::mem::take(&mut self.windows);
+        for window in &mut windows {
+            window.sum = self.recount(window, self.now);
         }
+        self.windows = windows;
     }
 
     /// Counts a verdict that was left out because the measurement was too uncertain.
@@ -155,11 +153,11 @@ impl IndicatorCounts {
             return;
         }
         let before = std::mem::replace(&mut self.now, now);
-        let moved: Vec<GoodTotal> =
-            self.windows.iter().map(|window| self.moved(window, before, now)).collect();
-        for (window, sum) in self.windows.iter_mut().zip(moved) {
-            window.sum = sum;
+        let mut windows = std::mem::take(&mut self.windows);
+        for window in &mut windows {
+            window.sum = self.moved(window, before, now);
         }
+        self.windows = windows;
     }
 
     /// Forgets what no window can reach (`reach` back from now), and packs hours at rest: those that
