@@ -8,6 +8,7 @@
 //!     capture: { message: /id }          # ${message} from the next step on
 //!   - { on: bob, expect: { json: { id: "${message}" }, since: alice, within: 100ms } }
 //!   - { on: bob, send: '{"type":"leave"}' }
+//!   - { as: crowd, count: 200, websocket: { url: … } }   # so many receivers; `on: [crowd, bob]` is all
 //! cleanup:                               # runs whatever happened
 //!   - http: { delete: "https://chat.example.com/rooms/probe/messages/${message}" }
 //! ```
@@ -17,6 +18,7 @@ use super::names::{is_variable, suggestion};
 use super::scalar::quoted;
 use super::template::{Scope, Secrets};
 use super::tree::{Node, Place, Value};
+use crate::probe::fanout::MAX_RECEIVERS;
 use crate::probe::spec::{Action, Step};
 use crate::probe::writes::WriteTarget;
 use std::time::Duration;
@@ -56,6 +58,8 @@ pub(super) struct Steps<'t> {
 struct Earlier {
     name: String,
     stream: Stream,
+    /// How many of its stream it opens.
+    count: u32,
     /// Where a message sent to its stream goes.
     target: Option<Url>,
 }
@@ -79,7 +83,7 @@ impl<'t> Steps<'t> {
     pub(super) fn block(&mut self, key: &str, node: &Node) -> Vec<Step> {
         let action = self.action(key, node);
         action
-            .map(|action| Step { name: "1".to_owned(), action, capture: Vec::new() })
+            .map(|action| Step { name: "1".to_owned(), action, count: 1, capture: Vec::new() })
             .into_iter()
             .collect()
     }
@@ -132,14 +136,16 @@ impl<'t> Steps<'t> {
                 self.earlier.push(Earlier {
                     name: String::new(),
                     stream: Stream::None,
+                    count: 1,
                     target: None,
                 });
             }
             if let Some(own) = self.earlier.last_mut() {
                 own.name.clone_from(&name);
             }
+            let count = self.count(fields);
             let capture = fields.get("capture").map(|node| self.captures(node, &name));
-            Some(Step { name, action: action?, capture: capture.unwrap_or_default() })
+            Some(Step { name, action: action?, count, capture: capture.unwrap_or_default() })
         })?;
         step.filter(|_| cx.problems.count() == earlier_problems)
     }
@@ -155,36 +161,75 @@ impl<'t> Steps<'t> {
             }
             _ => (self.sse(node).map(Action::Sse), Stream::Events, None),
         };
-        self.earlier.push(Earlier { name: String::new(), stream, target });
+        self.earlier.push(Earlier { name: String::new(), stream, count: 1, target });
         action
     }
 
-    /// `on: bob` with `expect` or `send`.
-    fn on(&self, node: &Node, fields: &mut Fields<'_>) -> Option<Action> {
-        let on = self.earlier(node, "on");
-        let step = on.as_ref().and_then(|on| self.earlier.iter().find(|step| step.name == *on));
-        let stream = step.map_or(Stream::None, |step| step.stream);
-        if let (Some(on), Stream::None, true) = (&on, stream, step.is_some()) {
-            let message = format!("the step `{on}` leaves no stream open");
-            let hint = "name a step with a websocket: or sse: block";
-            self.cx.problems.wrong_hint(node.at, message, hint);
+    /// `count: 200` beside a block that opens a stream: so many receivers.
+    fn count(&mut self, fields: &mut Fields<'_>) -> u32 {
+        let count = fields.integer("count", 1..=u64::from(MAX_RECEIVERS));
+        let count = count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1);
+        let Some(own) = self.earlier.last_mut() else { return count };
+        own.count = count;
+        if count > 1 && own.stream == Stream::None {
+            let message = "`count` is for a step that opens a stream";
+            let hint = "put it beside websocket: or sse:";
+            self.cx.problems.wrong_hint(fields.at("count"), message, hint);
         }
+        count
+    }
+
+    /// `on: bob` with `expect` or `send`; `on: [crowd, feed]` with `expect`.
+    fn on(&self, node: &Node, fields: &mut Fields<'_>) -> Option<Action> {
+        let nodes = self.cx.one_or_many(node);
+        let steps: Vec<Option<&Earlier>> = nodes.iter().map(|node| self.opened(node)).collect();
+        let (first, streams) = (steps.first().copied().flatten(), self.receivers(&steps));
         match fields.exactly_one(&["expect", "send"])? {
             ("expect", node) => {
+                let stream = first.map_or(Stream::None, |step| step.stream);
                 let expect = self.expect(node, stream)?;
+                if streams > 1 && expect.since.is_none() {
+                    let message = "a message for many receivers counts from a step that sends it";
+                    let hint = "add since: with the name of that step";
+                    self.cx.problems.wrong_hint(node.at, message, hint);
+                }
+                let on: Option<Vec<String>> =
+                    steps.into_iter().map(|step| step.map(|step| step.name.clone())).collect();
                 Some(Action::Expect { on: on?, expect })
             }
             (_, node) => {
                 let send = self.message(node, "send");
-                if stream == Stream::Events {
+                if streams > 1 {
+                    let message = "a message is sent on one stream";
+                    let hint = "open one more for the sender, without count:";
+                    self.cx.problems.wrong_hint(node.at, message, hint);
+                }
+                if first.is_some_and(|step| step.stream == Stream::Events) {
                     let message = "nothing can be sent on an event stream";
                     self.cx.problems.wrong_hint(node.at, message, "send it with an http: step");
-                } else if let Some(target) = step.and_then(|step| step.target.as_ref()) {
+                } else if let Some(target) = first.and_then(|step| step.target.as_ref()) {
                     self.cx.check_write(node.at, target, self.writes);
                 }
-                Some(Action::Send { on: on?, send: send? })
+                Some(Action::Send { on: first?.name.clone(), send: send? })
             }
         }
+    }
+
+    /// The step before this one that `node` names, which must have opened a stream.
+    fn opened(&self, node: &Node) -> Option<&Earlier> {
+        let on = self.earlier(node, "on")?;
+        let step = self.earlier.iter().find(|step| step.name == on)?;
+        if step.stream == Stream::None {
+            let message = format!("the step `{on}` leaves no stream open");
+            let hint = "name a step with a websocket: or sse: block";
+            self.cx.problems.wrong_hint(node.at, message, hint);
+        }
+        Some(step)
+    }
+
+    /// How many streams these steps open.
+    fn receivers(&self, steps: &[Option<&Earlier>]) -> u32 {
+        steps.iter().flatten().map(|step| step.count).sum()
     }
 
     /// `expect` and `send` belong into the block; beside it they would be overlooked.

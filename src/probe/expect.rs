@@ -32,7 +32,7 @@ pub(super) enum Since {
 
 /// An expectation with its variables filled in.
 #[derive(Clone, Debug)]
-struct Wanted {
+pub(super) struct Wanted {
     json: Option<Value>,
     text: Option<FilledText>,
     event: Option<String>,
@@ -45,6 +45,9 @@ enum Seen {
     Gap(Duration),
     Nothing,
 }
+
+/// What became of a message at one of many receivers.
+pub(super) struct Receipt(Seen);
 
 /// Waits for the expected message; hands back its body, from which values may be captured.
 pub(super) async fn fulfil(
@@ -81,6 +84,17 @@ pub(super) async fn fulfil(
     };
     record.check(name.clone(), judged.as_ref().map(drop).map_err(|(_, found)| found.clone()));
     judged.map_err(|(reason, found)| complaint(reason, &name, &found, stream))
+}
+
+/// Waits for the message at one of many receivers.
+pub(super) async fn receive(
+    wanted: &Wanted,
+    stream: &OpenStream,
+    since: Since,
+    with: StepContext<'_>,
+    began: MonoNanos,
+) -> Receipt {
+    Receipt(wait(wanted, stream, since, with, began).await)
 }
 
 fn complaint(reason: FailureReason, name: &str, found: &str, stream: &OpenStream) -> Failure {
@@ -132,10 +146,35 @@ fn others(stream: &OpenStream) -> String {
     })
 }
 
+// === impl Receipt ===
+
+impl Receipt {
+    /// The message, if it came.
+    pub(super) fn message(&self) -> Option<&Received> {
+        match &self.0 {
+            Seen::Match(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// Why it did not come.
+    pub(super) fn why(&self) -> (FailureReason, String) {
+        match &self.0 {
+            Seen::End(end) => (end.reason, end.words.clone()),
+            Seen::Gap(limit) => {
+                (FailureReason::Check, format!("nothing came for {}", humane(*limit)))
+            }
+            Seen::Match(_) | Seen::Nothing => {
+                (FailureReason::Lost, "not until the deadline".to_owned())
+            }
+        }
+    }
+}
+
 // === impl Wanted ===
 
 impl Wanted {
-    fn fill(expect: &Expect, variables: &Variables) -> Attempt<Self> {
+    pub(super) fn fill(expect: &Expect, variables: &Variables) -> Attempt<Self> {
         let json = expect.json.as_ref().map(|json| variables.fill_json(json)).transpose()?;
         let text =
             expect.text.as_ref().map(|text| FilledText::fill(text, variables)).transpose()?;

@@ -8,6 +8,7 @@ use super::deadline::Deadline;
 use super::dial::StepContext;
 use super::expect::{Since, fulfil};
 use super::failure::{Attempt, failure};
+use super::fanout::{self, Opened};
 use super::marking::Mark;
 use super::record::StepRecord;
 use super::runner::Context;
@@ -122,19 +123,33 @@ impl<'a> Journey<'a> {
         let with = StepContext { context, deadline, variables, mark, writes: &spec.writes };
         match &step.action {
             Action::Http(http) => http::run(http, with, record).await.map(Some),
-            Action::WebSocket(websocket) => {
-                let stream = websocket::open(websocket, &step.name, with, record).await?;
-                talk(websocket, keep(streams, stream), sent, with, record).await
+            Action::WebSocket(_) | Action::Sse(_) if step.count > 1 => {
+                let sent = &*sent;
+                let open = |number, mut own| async move {
+                    let variables = &with.variables.of_receiver(number);
+                    open(step, sent, StepContext { variables, ..with }, &mut own).await
+                };
+                fanout::open_all(step, streams, record, open).await
             }
-            Action::Sse(sse) => {
-                let stream = sse::open(sse, &step.name, with, record).await?;
-                listen(sse, keep(streams, stream), sent, with, record).await
+            Action::WebSocket(_) | Action::Sse(_) => {
+                let (stream, done) = open(step, sent, with, record).await;
+                streams.extend(stream);
+                done
             }
             Action::Expect { on, expect } => {
-                let stream = find(streams, on)?;
-                record.talks("expect", stream.target.to_string());
-                let since = since(expect, sent)?.unwrap_or(Since::LastSent);
-                fulfil(expect, stream, since, with, record).await.map(Some)
+                let since = since(expect, sent)?;
+                match (receivers(streams, on)?.as_slice(), since) {
+                    ([stream], since) => {
+                        record.talks("expect", stream.target.to_string());
+                        let since = since.unwrap_or(Since::LastSent);
+                        fulfil(expect, stream, since, with, record).await.map(Some)
+                    }
+                    (many, Some(Since::Sent(since))) => {
+                        record.talks("expect", format!("{} receivers", many.len()));
+                        fanout::expect_all(expect, many, since, with, record).await.map(Some)
+                    }
+                    _ => Err(failure(FailureReason::Local, "many receivers need `since`")),
+                }
             }
             Action::Send { on, send } => {
                 let stream = find(streams, on)?;
@@ -204,18 +219,21 @@ fn note_close(
     result.failure.clone()
 }
 
-fn keep(streams: &mut Vec<OpenStream>, stream: OpenStream) -> &mut OpenStream {
-    let at = streams.len();
-    streams.insert(at, stream);
-    streams.last_mut().expect("one was inserted in the line above")
+fn find<'s>(streams: &'s mut [OpenStream], on: &str) -> Attempt<&'s mut OpenStream> {
+    let found = streams.iter_mut().rev().find(|stream| stream.step == on);
+    found.ok_or_else(|| no_stream(on))
 }
 
-fn find<'s>(streams: &'s mut [OpenStream], on: &str) -> Attempt<&'s mut OpenStream> {
-    streams
-        .iter_mut()
-        .rev()
-        .find(|stream| stream.step == on)
-        .ok_or_else(|| failure(FailureReason::Local, format!("no step `{on}` has opened a stream")))
+/// The streams that these steps opened.
+fn receivers<'s>(streams: &'s [OpenStream], on: &[String]) -> Attempt<Vec<&'s OpenStream>> {
+    if let Some(on) = on.iter().find(|on| !streams.iter().any(|stream| stream.step == **on)) {
+        return Err(no_stream(on));
+    }
+    Ok(streams.iter().filter(|stream| on.contains(&stream.step)).collect())
+}
+
+fn no_stream(on: &str) -> Failure {
+    failure(FailureReason::Local, format!("no step `{on}` has opened a stream"))
 }
 
 /// From when the definition counts; none when it leaves that to the step.
@@ -226,6 +244,31 @@ fn since(expect: &Expect, sent: &[(String, MonoNanos)]) -> Attempt<Option<Since>
         failure(FailureReason::Local, format!("the step `{step}` has not sent anything"))
     })?;
     Ok(Some(Since::Sent(*from)))
+}
+
+/// Opens the stream of a step and does what the step does over it. The stream is handed back when it
+/// was opened, whatever happened then.
+async fn open(
+    step: &Step,
+    sent: &[(String, MonoNanos)],
+    with: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Opened {
+    let opened = match &step.action {
+        Action::WebSocket(websocket) => websocket::open(websocket, &step.name, with, record).await,
+        Action::Sse(sse) => sse::open(sse, &step.name, with, record).await,
+        _ => Err(failure(FailureReason::Local, "the step opens no stream")),
+    };
+    let mut stream = match opened {
+        Ok(stream) => stream,
+        Err(failure) => return (None, Err(failure)),
+    };
+    let done = match &step.action {
+        Action::WebSocket(websocket) => talk(websocket, &mut stream, sent, with, record).await,
+        Action::Sse(sse) => listen(sse, &stream, sent, with, record).await,
+        _ => Ok(None),
+    };
+    (Some(stream), done)
 }
 
 /// What a step does over the WebSocket that it opened.

@@ -11,6 +11,7 @@
 //! - messages of open streams are stamped on arrival, whatever step is running (`stream`), and the
 //!   value of a message step is the time from the send to the read that completed the match, also
 //!   where that read was over before the step looked;
+//! - a message for many is measured at each of its receivers (`fanout`);
 //! - nothing is written to a target that the allow-list does not name (`writes`);
 //! - a run knows how far its own runtime may have spoilt the value (`stall`).
 //!
@@ -24,6 +25,7 @@ mod dial;
 mod executor;
 mod expect;
 mod failure;
+pub mod fanout;
 mod http;
 mod http_exchange;
 mod journey;

@@ -38,6 +38,19 @@ impl StepRecord {
         Self { clock: clock.clone(), run_started, started, cursor: started, sent: None, result }
     }
 
+    /// The record of one of many receivers of this step: what it finds out is not kept.
+    pub(super) fn of_receiver(&self) -> Self {
+        let Self { clock, run_started, started, cursor, .. } = self;
+        Self {
+            clock: clock.clone(),
+            run_started: *run_started,
+            started: *started,
+            cursor: *cursor,
+            sent: None,
+            result: StepResult::default(),
+        }
+    }
+
     /// The time.
     pub(super) fn now(&self) -> MonoNanos {
         self.clock.monotonic()

@@ -51,6 +51,8 @@ pub struct Step {
     pub name: String,
     /// What it does.
     pub action: Action,
+    /// How often it opens its stream: so many receivers of one message. 1 for every other step.
+    pub count: u32,
     /// Values that later steps may use as `${name}`: variable name and JSON pointer into the
     /// response body or the matched message.
     pub capture: Vec<(String, String)>,
@@ -67,8 +69,8 @@ pub enum Action {
     Sse(SseStep),
     /// Waits for a message on a stream that an earlier step opened.
     Expect {
-        /// The step that opened it.
-        on: String,
+        /// The steps that opened it; of more than one stream, each must get the message.
+        on: Vec<String>,
         /// What to wait for.
         expect: Expect,
     },
@@ -240,6 +242,20 @@ impl PartialEq for TextCheck {
             (Self::Equals(a), Self::Equals(b)) | (Self::Contains(a), Self::Contains(b)) => a == b,
             (Self::Matches(a), Self::Matches(b)) => a.as_str() == b.as_str(),
             _ => false,
+        }
+    }
+}
+
+impl Action {
+    /// The block of the definition, or what is done on a stream.
+    #[must_use]
+    pub const fn block(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::WebSocket(_) => "websocket",
+            Self::Sse(_) => "sse",
+            Self::Expect { .. } => "expect",
+            Self::Send { .. } => "send",
         }
     }
 }

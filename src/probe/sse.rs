@@ -70,6 +70,7 @@ pub(super) async fn open(
     let reader = AbortOnDropHandle::new(tokio::spawn(read(body, hold, writer, stamps)));
     Ok(OpenStream {
         step: name.to_owned(),
+        receiver: 0,
         target,
         protocol: "sse",
         asked,

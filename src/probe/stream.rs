@@ -107,6 +107,8 @@ pub(super) trait Outlet: Debug + Send + Sync {
 pub(super) struct OpenStream {
     /// The step that opened it.
     pub step: String,
+    /// Which of the step's streams it is, from 1; 0 when the step opens one alone.
+    pub receiver: u32,
     /// Where it leads.
     pub target: Target,
     /// The block that opened it.

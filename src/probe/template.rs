@@ -1,6 +1,7 @@
 //! `${…}` in the texts of a definition, filled in at each run.
 //!
 //! `${run.id}` is the run's id, 32 hex digits; `${run.start}` its start in Unix milliseconds;
+//! `${run.receiver}` the number of a stream among those that a step with `count` opens, from 1;
 //! `${name}` and `${step.name}` are values that an earlier step captured. `$$` is a dollar; a
 //! dollar before anything else is itself. Secrets are texts like any other: whoever puts a foreign
 //! value into a text doubles its dollars.
@@ -17,7 +18,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names that every run knows.
-const BUILT_IN: [&str; 2] = ["run.id", "run.start"];
+const BUILT_IN: [&str; 3] = ["run.id", "run.receiver", "run.start"];
 
 /// The values that a run knows so far.
 #[derive(Clone, Debug)]
@@ -69,9 +70,17 @@ impl Variables {
     pub(super) fn new(run: RunId, start: UnixNanos) -> Self {
         let values = [
             ("run.id".to_owned(), Value::String(run.to_hex())),
+            ("run.receiver".to_owned(), Value::from(1)),
             ("run.start".to_owned(), Value::from(start.0 / 1_000_000)),
         ];
         Self(values.into())
+    }
+
+    /// What one of many receivers knows.
+    pub(super) fn of_receiver(&self, number: u32) -> Self {
+        let mut own = self.clone();
+        own.0.insert("run.receiver".to_owned(), Value::from(number));
+        own
     }
 
     /// Keeps a captured value under its name and, qualified, under its step's.
@@ -271,6 +280,7 @@ mod tests {
         let send = |name: &str, text: &str, capture: &[&str]| Step {
             name: name.to_owned(),
             action: Action::Send { on: "bob".to_owned(), send: text.to_owned() },
+            count: 1,
             capture: capture.iter().map(|&n| (n.to_owned(), "/x".to_owned())).collect(),
         };
         let mut spec = ProbeSpec {

@@ -65,6 +65,7 @@ pub(super) async fn open(
     let reader = AbortOnDropHandle::new(tokio::spawn(read(source, writer, stamps)));
     Ok(OpenStream {
         step: name.to_owned(),
+        receiver: 0,
         target,
         protocol: "websocket",
         asked,

@@ -45,7 +45,7 @@ async fn slow() -> (Server, Step) {
 }
 
 fn hear(on: &str, json: serde_json::Value) -> Step {
-    step("hear", Action::Expect { on: on.into(), expect: expect_json(json) })
+    step("hear", Action::Expect { on: vec![on.into()], expect: expect_json(json) })
 }
 
 /// Guarantees that a message that comes in one read with the answer to the upgrade counts from the
@@ -87,7 +87,7 @@ async fn a_first_event_counts_from_the_request() {
     ask.expect = Some(hello());
     let own = run(vec![step("1", Action::Sse(ask))]).await;
     let since = Expect { since: Some("feed".into()), ..hello() };
-    let since = step("hear", Action::Expect { on: "feed".into(), expect: since });
+    let since = step("hear", Action::Expect { on: vec!["feed".into()], expect: since });
     let (_slow_server, slow) = slow().await;
     let since = run(vec![open, slow, since]).await;
     for run in [own, since] {

@@ -72,7 +72,7 @@ fn publish(name: &str, server: &Server) -> Step {
 fn expect(name: &str, on: &str, since: &str) -> Step {
     let since = Some(since.to_owned());
     let expect = Expect { since, ..expect_json(json!({"id": "${run.id}"})) };
-    step(name, Action::Expect { on: on.into(), expect })
+    step(name, Action::Expect { on: vec![on.into()], expect })
 }
 
 /// Guarantees publish-to-receive latency across protocols: it counts from the publishing step, and

@@ -2,6 +2,7 @@
 
 mod arrival;
 mod calendar;
+mod fanout;
 mod http;
 mod journey;
 mod scheduler;
@@ -41,7 +42,7 @@ fn context() -> Context {
 }
 
 fn step(name: &str, action: Action) -> Step {
-    Step { name: name.to_owned(), action, capture: Vec::new() }
+    Step { name: name.to_owned(), action, count: 1, capture: Vec::new() }
 }
 
 fn get(url: impl Into<String>) -> HttpStep {
