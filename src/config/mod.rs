@@ -16,6 +16,7 @@ mod daemon;
 mod fields;
 mod files;
 mod http;
+mod ledger;
 mod names;
 mod parse;
 mod probe;

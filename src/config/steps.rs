@@ -8,6 +8,8 @@
 //!     capture: { message: /id }          # ${message} from the next step on
 //!   - { on: bob, expect: { json: { id: "${message}" }, since: alice, within: 100ms } }
 //!   - { on: bob, send: '{"type":"leave"}' }
+//!   - { on: bob, send: '{"n":${run.sequence}}', repeat: 100, gap: 10ms }
+//!   - { on: bob, ledger: { sequence: /n, messages: 100, for: 2s } }
 //!   - { as: crowd, count: 200, websocket: { url: … } }   # so many receivers; `on: [crowd, bob]` is all
 //! cleanup:                               # runs whatever happened
 //!   - http: { delete: "https://chat.example.com/rooms/probe/messages/${message}" }
@@ -19,13 +21,15 @@ use super::scalar::quoted;
 use super::template::{Scope, Secrets};
 use super::tree::{Node, Place, Value};
 use crate::probe::fanout::MAX_RECEIVERS;
-use crate::probe::spec::{Action, Step};
+use crate::probe::spec::{Action, Repeat, Step};
 use crate::probe::writes::WriteTarget;
 use std::time::Duration;
 use url::Url;
 
 /// More steps than this are no probe.
 const MAX_STEPS: usize = 50;
+/// Messages that one step sends.
+const MAX_REPEAT: u64 = 100_000;
 /// Captures of one step.
 const MAX_CAPTURES: usize = 50;
 
@@ -120,7 +124,7 @@ impl<'t> Steps<'t> {
         let earlier_problems = cx.problems.count();
         let step = cx.fields(node, "a step", |fields| {
             let name = fields.get("as").and_then(|node| self.step_name(node)).unwrap_or(unnamed);
-            fields.allow(&["expect", "send", "capture"]);
+            fields.allow(&["expect", "send", "ledger", "capture"]);
             let chosen = fields.exactly_one(&with("on"));
             let known = self.earlier.len();
             let action = match chosen {
@@ -184,7 +188,8 @@ impl<'t> Steps<'t> {
         let nodes = self.cx.one_or_many(node);
         let steps: Vec<Option<&Earlier>> = nodes.iter().map(|node| self.opened(node)).collect();
         let (first, streams) = (steps.first().copied().flatten(), self.receivers(&steps));
-        match fields.exactly_one(&["expect", "send"])? {
+        let repeat = repeat(fields);
+        match fields.exactly_one(&["expect", "send", "ledger"])? {
             ("expect", node) => {
                 let stream = first.map_or(Stream::None, |step| step.stream);
                 let expect = self.expect(node, stream)?;
@@ -196,6 +201,15 @@ impl<'t> Steps<'t> {
                 let on: Option<Vec<String>> =
                     steps.into_iter().map(|step| step.map(|step| step.name.clone())).collect();
                 Some(Action::Expect { on: on?, expect })
+            }
+            ("ledger", node) => {
+                if streams > 1 {
+                    let message = "a ledger is kept on one stream";
+                    let hint = "open one more, without count:";
+                    self.cx.problems.wrong_hint(node.at, message, hint);
+                }
+                let ledger = self.ledger(node)?;
+                Some(Action::Ledger { on: first?.name.clone(), ledger })
             }
             (_, node) => {
                 let send = self.message(node, "send");
@@ -210,7 +224,7 @@ impl<'t> Steps<'t> {
                 } else if let Some(target) = first.and_then(|step| step.target.as_ref()) {
                     self.cx.check_write(node.at, target, self.writes);
                 }
-                Some(Action::Send { on: first?.name.clone(), send: send? })
+                Some(Action::Send { on: first?.name.clone(), send: send?, repeat })
             }
         }
     }
@@ -232,9 +246,10 @@ impl<'t> Steps<'t> {
         steps.iter().flatten().map(|step| step.count).sum()
     }
 
-    /// `expect` and `send` belong into the block; beside it they would be overlooked.
+    /// `expect` and `send` belong into the block, `ledger` to a step with `on`; here they would be
+    /// overlooked.
     fn refuse_outside(&self, fields: &mut Fields<'_>) {
-        for key in ["expect", "send"] {
+        for key in ["expect", "send", "ledger"] {
             if fields.has(key) {
                 let message = format!("`{key}` beside a protocol block means nothing");
                 let hint = "put it into the block, or into a step with `on:`";
@@ -333,13 +348,27 @@ pub(super) fn with(other: &'static str) -> Vec<&'static str> {
     PROTOCOLS.iter().copied().chain([other]).collect()
 }
 
+/// `repeat: 100` and `gap: 10ms` beside `send`.
+fn repeat(fields: &mut Fields<'_>) -> Repeat {
+    let count =
+        fields.integer("repeat", 1..=MAX_REPEAT).and_then(|count| u32::try_from(count).ok());
+    let gap = fields.duration("gap", Duration::ZERO..=Duration::from_secs(60));
+    for key in ["repeat", "gap"] {
+        if fields.has(key) && !fields.peek("send") {
+            let message = format!("`{key}` is for a step that sends");
+            fields.cx.problems.wrong_hint(fields.at(key), message, "put it beside send:");
+        }
+    }
+    Repeat { count: count.unwrap_or(1), gap: gap.unwrap_or_default() }
+}
+
 /// The URL with something harmless in the place of what a run fills in.
 pub(super) fn parse_specimen(url: &str) -> Option<Url> {
     Url::parse(&super::template::specimen(url)).ok()
 }
 
 /// RFC 6901: empty, or parts that each begin with `/`; `~` only as `~0` and `~1`.
-fn is_pointer(text: &str) -> bool {
+pub(super) fn is_pointer(text: &str) -> bool {
     let escapes_are_whole = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
     (text.is_empty() || text.starts_with('/')) && escapes_are_whole
 }

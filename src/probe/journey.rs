@@ -12,10 +12,10 @@ use super::fanout::{self, Opened};
 use super::marking::Mark;
 use super::record::StepRecord;
 use super::runner::Context;
-use super::spec::{Action, Expect, ProbeSpec, SseStep, Step, WebSocketStep};
+use super::spec::{Action, Expect, ProbeSpec, Repeat, SseStep, Step, WebSocketStep};
 use super::stream::{OpenStream, StreamEnd};
 use super::template::Variables;
-use super::{http, sse, stream, websocket};
+use super::{http, ledger, sse, stream, websocket};
 use crate::base::clock::{MonoNanos, UnixNanos, nanos};
 use crate::model::probe::{
     CheckResult, Failure, FailureReason, Phase, PhaseTiming, RunId, StepResult,
@@ -151,11 +151,15 @@ impl<'a> Journey<'a> {
                     _ => Err(failure(FailureReason::Local, "many receivers need `since`")),
                 }
             }
-            Action::Send { on, send } => {
+            Action::Send { on, send, repeat } => {
                 let stream = find(streams, on)?;
                 record.talks(stream.protocol, stream.target.to_string());
-                stream::send(variables.fill(send)?, stream, with, record).await?;
-                Ok(None)
+                send_all(send, *repeat, stream, with, record).await.map(|()| None)
+            }
+            Action::Ledger { on, ledger } => {
+                let stream = find(streams, on)?;
+                record.talks("ledger", stream.target.to_string());
+                ledger::run(ledger, stream, with, record).await.map(|()| None)
             }
         }
     }
@@ -269,6 +273,32 @@ async fn open(
         _ => Ok(None),
     };
     (Some(stream), done)
+}
+
+/// Sends a message as often as it is to be sent, each at its own time.
+async fn send_all(
+    text: &str,
+    repeat: Repeat,
+    stream: &mut OpenStream,
+    with: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<()> {
+    let began = record.now();
+    let mut first = None;
+    for number in 1..=repeat.count {
+        let due = began.plus(repeat.gap.saturating_mul(number - 1));
+        // Not reached is what is hoped for: the deadline is only the time to wait until.
+        let _ = with.deadline.no_later_than(due).limit(std::future::pending::<()>()).await;
+        if with.deadline.has_passed() {
+            let doing =
+                format!("sending message {number} of {} over {}", repeat.count, stream.target);
+            return Err(with.deadline.failure(doing));
+        }
+        let text = with.variables.numbered(number).fill(text)?;
+        let at = stream::send(text, stream, with, record).await?;
+        record.sent = Some(*first.get_or_insert(at));
+    }
+    Ok(())
 }
 
 /// What a step does over the WebSocket that it opened.

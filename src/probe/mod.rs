@@ -12,6 +12,7 @@
 //!   value of a message step is the time from the send to the read that completed the match, also
 //!   where that read was over before the step looked;
 //! - a message for many is measured at each of its receivers (`fanout`);
+//! - numbered messages are on books that show exactly what was lost, doubled or out of order (`ledger`);
 //! - nothing is written to a target that the allow-list does not name (`writes`);
 //! - a run knows how far its own runtime may have spoilt the value (`stall`).
 //!
@@ -30,6 +31,7 @@ mod http;
 mod http_exchange;
 mod journey;
 mod json_match;
+pub mod ledger;
 pub mod marking;
 mod plan;
 mod record;

@@ -3,6 +3,7 @@
 //! Texts may hold templates, `${run.id}` and captured `${step.name}` values, filled in at each run
 //! (`template`). Everything else is resolved: durations, regular expressions, JSON.
 
+use super::ledger::LedgerStep;
 use super::writes::WriteTarget;
 use crate::base::secret::Secret;
 use crate::model::labels::Labels;
@@ -78,9 +79,27 @@ pub enum Action {
     Send {
         /// The step that opened it.
         on: String,
-        /// The text.
+        /// The text; `${run.sequence}` in it is the number of the message, from 1.
         send: String,
+        /// How often.
+        repeat: Repeat,
     },
+    /// Keeps books on the numbered messages of a stream that an earlier step opened.
+    Ledger {
+        /// The step that opened it.
+        on: String,
+        /// The books.
+        ledger: LedgerStep,
+    },
+}
+
+/// How often a message is sent: from the step's start on, one each `gap`, however long a write takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    /// How many messages.
+    pub count: u32,
+    /// From one to the next; those that are due are sent at once.
+    pub gap: Duration,
 }
 
 /// An HTTP request and what its answer must be.
@@ -246,6 +265,11 @@ impl PartialEq for TextCheck {
     }
 }
 
+impl Repeat {
+    /// One message.
+    pub const ONCE: Self = Self { count: 1, gap: Duration::ZERO };
+}
+
 impl Action {
     /// The block of the definition, or what is done on a stream.
     #[must_use]
@@ -256,6 +280,7 @@ impl Action {
             Self::Sse(_) => "sse",
             Self::Expect { .. } => "expect",
             Self::Send { .. } => "send",
+            Self::Ledger { .. } => "ledger",
         }
     }
 }

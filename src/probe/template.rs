@@ -1,6 +1,7 @@
 //! `${…}` in the texts of a definition, filled in at each run.
 //!
 //! `${run.id}` is the run's id, 32 hex digits; `${run.start}` its start in Unix milliseconds;
+//! `${run.sequence}` the number of a message that is sent repeatedly, from 1;
 //! `${run.receiver}` the number of a stream among those that a step with `count` opens, from 1;
 //! `${name}` and `${step.name}` are values that an earlier step captured. `$$` is a dollar; a
 //! dollar before anything else is itself. Secrets are texts like any other: whoever puts a foreign
@@ -18,7 +19,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names that every run knows.
-const BUILT_IN: [&str; 3] = ["run.id", "run.receiver", "run.start"];
+const BUILT_IN: [&str; 4] = ["run.id", "run.receiver", "run.sequence", "run.start"];
 
 /// The values that a run knows so far.
 #[derive(Clone, Debug)]
@@ -71,6 +72,7 @@ impl Variables {
         let values = [
             ("run.id".to_owned(), Value::String(run.to_hex())),
             ("run.receiver".to_owned(), Value::from(1)),
+            ("run.sequence".to_owned(), Value::from(1)),
             ("run.start".to_owned(), Value::from(start.0 / 1_000_000)),
         ];
         Self(values.into())
@@ -81,6 +83,16 @@ impl Variables {
         let mut own = self.clone();
         own.0.insert("run.receiver".to_owned(), Value::from(number));
         own
+    }
+
+    /// What is known when the message of that number is sent.
+    pub(super) fn numbered(&self, number: u32) -> Cow<'_, Self> {
+        if number == 1 {
+            return Cow::Borrowed(self);
+        }
+        let mut own = self.clone();
+        own.0.insert("run.sequence".to_owned(), Value::from(number));
+        Cow::Owned(own)
     }
 
     /// Keeps a captured value under its name and, qualified, under its step's.
@@ -181,6 +193,7 @@ fn texts(step: &Step) -> Vec<&str> {
         Action::Sse(sse) => sse_texts(sse, &mut texts),
         Action::Expect { expect, .. } => expect_texts(expect, &mut texts),
         Action::Send { send, .. } => texts.push(send),
+        Action::Ledger { .. } => {}
     }
     texts
 }
@@ -242,6 +255,7 @@ fn json_texts<'a>(json: &'a Value, texts: &mut Vec<&'a str>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::spec::Repeat;
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
@@ -279,7 +293,11 @@ mod tests {
     fn unknown_variables_are_found() {
         let send = |name: &str, text: &str, capture: &[&str]| Step {
             name: name.to_owned(),
-            action: Action::Send { on: "bob".to_owned(), send: text.to_owned() },
+            action: Action::Send {
+                on: "bob".to_owned(),
+                send: text.to_owned(),
+                repeat: Repeat::ONCE,
+            },
             count: 1,
             capture: capture.iter().map(|&n| (n.to_owned(), "/x".to_owned())).collect(),
         };

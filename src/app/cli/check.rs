@@ -93,7 +93,7 @@ fn protocols(steps: &[Step]) -> String {
             Action::Http(_) => "http",
             Action::WebSocket(_) => "websocket",
             Action::Sse(_) => "sse",
-            Action::Expect { .. } | Action::Send { .. } => continue,
+            Action::Expect { .. } | Action::Send { .. } | Action::Ledger { .. } => continue,
         };
         if !names.contains(&name) {
             names.push(name);

@@ -1,7 +1,7 @@
 //! Messages that had arrived before anybody waited for them: their value is the time from the send
 //! to their arrival all the same, and never nothing.
 
-use super::super::spec::{Action, Expect, Step, WebSocketStep};
+use super::super::spec::{Action, Expect, Repeat, Step, WebSocketStep};
 use super::servers::{Server, echo, http, linger, raw, read_head, websocket, write};
 use super::{assert_success, connect, expect_json, get, phases, run, step, subscribe};
 use crate::model::probe::Phase;
@@ -106,7 +106,7 @@ async fn a_message_counts_from_the_send_before_it() {
     let (_slow_server, slow) = slow().await;
     let say = |name: &str, n: u64| {
         let send = json!({ "n": n }).to_string();
-        step(name, Action::Send { on: "chat".into(), send })
+        step(name, Action::Send { on: "chat".into(), send, repeat: Repeat::ONCE })
     };
     let run = run(vec![
         step("chat", Action::WebSocket(connect(server.url("ws", "/")))),

@@ -1,6 +1,6 @@
 //! Journeys of several steps over several protocols.
 
-use super::super::spec::{Action, Expect, HttpStep, ProbeSpec, Step};
+use super::super::spec::{Action, Expect, HttpStep, ProbeSpec, Repeat, Step};
 use super::super::{SlotStart, run_once};
 use super::servers::{Server, http, linger, raw, read_head, websocket, write};
 use super::{
@@ -105,7 +105,11 @@ async fn published_over_http_received_over_websocket_and_sse() {
 #[tokio::test]
 async fn sending_over_an_open_stream() {
     let server = websocket(super::servers::echo).await;
-    let send = Action::Send { on: "chat".into(), send: r#"{"id":"${run.id}"}"#.into() };
+    let send = Action::Send {
+        on: "chat".into(),
+        send: r#"{"id":"${run.id}"}"#.into(),
+        repeat: Repeat::ONCE,
+    };
     let run = run(vec![
         step("chat", Action::WebSocket(connect(server.url("ws", "/")))),
         step("say", send),
@@ -256,7 +260,11 @@ async fn a_blocked_runtime_makes_a_run_uncertain() {
     let mut ask = connect(server.url("ws", "/"));
     ask.send = Some("{}".into());
     let opened = step("chat", Action::WebSocket(ask));
-    let again = Action::Send { on: "chat".into(), send: r#"{"id":"${run.id}"}"#.into() };
+    let again = Action::Send {
+        on: "chat".into(),
+        send: r#"{"id":"${run.id}"}"#.into(),
+        repeat: Repeat::ONCE,
+    };
     let run = run(vec![opened, step("say", again), expect("hear", "chat", "say")]).await;
     assert_success(&run);
     assert_eq!(run.outcome, Outcome::Success);

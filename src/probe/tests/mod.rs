@@ -5,6 +5,7 @@ mod calendar;
 mod fanout;
 mod http;
 mod journey;
+mod ledger;
 mod scheduler;
 mod servers;
 mod sse;

@@ -1,7 +1,7 @@
 //! The allow-list of writes, while a run goes on: what is captured and where a redirect leads is not
 //! known before. 0.0.0.0 reaches this machine without being loopback.
 
-use super::super::spec::{Action, HttpStep, ProbeSpec, Step};
+use super::super::spec::{Action, HttpStep, ProbeSpec, Repeat, Step};
 use super::super::writes::WriteTarget;
 use super::super::{SlotStart, run_once};
 use super::servers::{Server, echo, http, websocket};
@@ -97,7 +97,8 @@ async fn a_message_must_be_allowed() {
     let open = connect(server.url("ws", "/").replace("127.0.0.1", "0.0.0.0"));
     let listen = step("chat", Action::WebSocket(open.clone()));
     assert_success(&run_allowing(&[], vec![listen.clone()]).await);
-    let say = step("say", Action::Send { on: "chat".into(), send: "{}".into() });
+    let say =
+        step("say", Action::Send { on: "chat".into(), send: "{}".into(), repeat: Repeat::ONCE });
     let mut talk = open;
     talk.send = Some("{}".into());
     talk.expect = Some(expect_json(json!({})));
