@@ -13,6 +13,7 @@ mod burn;
 mod check;
 mod cron;
 mod daemon;
+mod dns;
 mod fields;
 mod files;
 mod http;

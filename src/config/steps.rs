@@ -61,7 +61,7 @@ struct Earlier {
 }
 
 /// The protocols' blocks: keys of a probe, and of a step.
-pub(super) const PROTOCOLS: &[&str] = &["http", "websocket", "sse"];
+pub(super) const PROTOCOLS: &[&str] = &["http", "websocket", "sse", "dns"];
 
 // === impl Steps ===
 
@@ -153,6 +153,7 @@ impl<'t> Steps<'t> {
                 let target = step.as_ref().and_then(|step| parse_specimen(&step.url));
                 (step.map(Action::WebSocket), Stream::WebSocket, target)
             }
+            "dns" => (self.dns(node).map(Action::Dns), Stream::None, None),
             _ => (self.sse(node).map(Action::Sse), Stream::Events, None),
         };
         self.earlier.push(Earlier { name: String::new(), stream, target });

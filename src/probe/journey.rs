@@ -130,6 +130,7 @@ impl<'a> Journey<'a> {
                 let stream = sse::open(sse, &step.name, with, record).await?;
                 listen(sse, keep(streams, stream), sent, with, record).await
             }
+            Action::Dns(step) => super::dns::run(step, with, record).await,
             Action::Expect { on, expect } => {
                 let stream = find(streams, on)?;
                 record.talks("expect", stream.target.to_string());

@@ -21,6 +21,7 @@ mod connection;
 pub mod cron;
 mod deadline;
 mod dial;
+pub mod dns;
 mod executor;
 mod expect;
 mod failure;

@@ -65,6 +65,8 @@ pub enum Action {
     WebSocket(WebSocketStep),
     /// Opens an event stream; may expect.
     Sse(SseStep),
+    /// One question to a DNS server.
+    Dns(super::dns::DnsStep),
     /// Waits for a message on a stream that an earlier step opened.
     Expect {
         /// The step that opened it.

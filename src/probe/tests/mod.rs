@@ -2,6 +2,7 @@
 
 mod arrival;
 mod calendar;
+mod dns;
 mod http;
 mod journey;
 mod scheduler;
