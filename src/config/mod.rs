@@ -17,6 +17,7 @@ mod dns;
 mod fields;
 mod files;
 mod http;
+mod icmp;
 mod names;
 mod parse;
 mod probe;

@@ -61,7 +61,7 @@ struct Earlier {
 }
 
 /// The protocols' blocks: keys of a probe, and of a step.
-pub(super) const PROTOCOLS: &[&str] = &["http", "websocket", "sse", "dns"];
+pub(super) const PROTOCOLS: &[&str] = &["http", "websocket", "sse", "dns", "icmp"];
 
 // === impl Steps ===
 
@@ -154,6 +154,7 @@ impl<'t> Steps<'t> {
                 (step.map(Action::WebSocket), Stream::WebSocket, target)
             }
             "dns" => (self.dns(node).map(Action::Dns), Stream::None, None),
+            "icmp" => (self.icmp(node).map(Action::Icmp), Stream::None, None),
             _ => (self.sse(node).map(Action::Sse), Stream::Events, None),
         };
         self.earlier.push(Earlier { name: String::new(), stream, target });

@@ -131,6 +131,7 @@ impl<'a> Journey<'a> {
                 listen(sse, keep(streams, stream), sent, with, record).await
             }
             Action::Dns(step) => super::dns::run(step, with, record).await,
+            Action::Icmp(step) => super::icmp::run(step, with, record).await.map(|()| None),
             Action::Expect { on, expect } => {
                 let stream = find(streams, on)?;
                 record.talks("expect", stream.target.to_string());

@@ -27,6 +27,7 @@ mod expect;
 mod failure;
 mod http;
 mod http_exchange;
+pub mod icmp;
 mod journey;
 mod json_match;
 pub mod marking;

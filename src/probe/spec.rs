@@ -67,6 +67,8 @@ pub enum Action {
     Sse(SseStep),
     /// One question to a DNS server.
     Dns(super::dns::DnsStep),
+    /// Echoes to a host.
+    Icmp(super::icmp::IcmpStep),
     /// Waits for a message on a stream that an earlier step opened.
     Expect {
         /// The step that opened it.

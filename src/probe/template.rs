@@ -171,6 +171,7 @@ fn texts(step: &Step) -> Vec<&str> {
         Action::WebSocket(websocket) => websocket_texts(websocket, &mut texts),
         Action::Sse(sse) => sse_texts(sse, &mut texts),
         Action::Dns(dns) => texts.extend(dns.texts()),
+        Action::Icmp(icmp) => texts.push(&icmp.host),
         Action::Expect { expect, .. } => expect_texts(expect, &mut texts),
         Action::Send { send, .. } => texts.push(send),
     }

@@ -94,6 +94,7 @@ fn protocols(steps: &[Step]) -> String {
             Action::WebSocket(_) => "websocket",
             Action::Sse(_) => "sse",
             Action::Dns(_) => "dns",
+            Action::Icmp(_) => "icmp",
             Action::Expect { .. } | Action::Send { .. } => continue,
         };
         if !names.contains(&name) {

@@ -12,15 +12,13 @@ use super::dial::StepContext;
 use super::failure::{Attempt, failure};
 use super::record::StepRecord;
 use super::spec::{TextCheck, TlsOptions};
-use super::target::Target;
+use super::target::{Target, url_host};
 use super::template::check_text;
 use crate::model::probe::FailureReason;
 use bytes::Bytes;
 use exchange::{Exchanged, over_stream, over_udp};
 use message::{Answer, Question};
 use serde_json::json;
-use std::net::{IpAddr, SocketAddr};
-use url::Host;
 
 pub use message::{is_name, parse_rcode, parse_record_type};
 
@@ -68,25 +66,13 @@ pub enum DnsTransport {
 /// `[::1]:53`. `None` when it is none.
 #[must_use]
 pub fn parse_server(text: &str) -> Option<(String, Option<u16>)> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some((written(address), None));
+    if let Some(host) = url_host(text) {
+        return Some((host, None));
     }
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return Some((written(address.ip()), Some(address.port()))).filter(|_| address.port() != 0);
-    }
-    let (name, port) = match text.split_once(':') {
-        Some((name, port)) => (name, Some(port.parse().ok().filter(|port| *port != 0)?)),
-        None => (text, None),
-    };
-    let host = Host::parse(name).ok().filter(|host| matches!(host, Host::Domain(_)))?;
-    Some((host.to_string(), port))
-}
-
-fn written(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
-    }
+    let (host, port) = text.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    Some((url_host(host)?, Some(port)))
 }
 
 /// Carries out the step; hands back the answer as JSON, from which values may be captured:
