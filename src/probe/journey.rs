@@ -132,6 +132,7 @@ impl<'a> Journey<'a> {
             }
             Action::Dns(step) => super::dns::run(step, with, record).await,
             Action::Icmp(step) => super::icmp::run(step, with, record).await.map(|()| None),
+            Action::Exec(step) => super::exec::run(step, with, record).await,
             Action::Expect { on, expect } => {
                 let stream = find(streams, on)?;
                 record.talks("expect", stream.target.to_string());

@@ -22,6 +22,7 @@ pub mod cron;
 mod deadline;
 mod dial;
 pub mod dns;
+pub mod exec;
 mod executor;
 mod expect;
 mod failure;

@@ -69,6 +69,8 @@ pub enum Action {
     Dns(super::dns::DnsStep),
     /// Echoes to a host.
     Icmp(super::icmp::IcmpStep),
+    /// A program of the user's.
+    Exec(super::exec::ExecStep),
     /// Waits for a message on a stream that an earlier step opened.
     Expect {
         /// The step that opened it.

@@ -172,6 +172,7 @@ fn texts(step: &Step) -> Vec<&str> {
         Action::Sse(sse) => sse_texts(sse, &mut texts),
         Action::Dns(dns) => texts.extend(dns.texts()),
         Action::Icmp(icmp) => texts.push(&icmp.host),
+        Action::Exec(exec) => texts.extend(exec.texts()),
         Action::Expect { expect, .. } => expect_texts(expect, &mut texts),
         Action::Send { send, .. } => texts.push(send),
     }

@@ -95,6 +95,7 @@ fn protocols(steps: &[Step]) -> String {
             Action::Sse(_) => "sse",
             Action::Dns(_) => "dns",
             Action::Icmp(_) => "icmp",
+            Action::Exec(_) => "exec",
             Action::Expect { .. } | Action::Send { .. } => continue,
         };
         if !names.contains(&name) {

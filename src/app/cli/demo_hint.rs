@@ -41,7 +41,7 @@ fn address(step: &crate::probe::spec::Step) -> Option<&str> {
         Action::Http(step) => Some(&step.url),
         Action::WebSocket(step) => Some(&step.url),
         Action::Sse(step) => Some(&step.url),
-        Action::Dns(_) | Action::Icmp(_) => None,
+        Action::Dns(_) | Action::Icmp(_) | Action::Exec(_) => None,
         Action::Expect { .. } | Action::Send { .. } => None,
     }
 }

@@ -106,7 +106,7 @@ pub(super) async fn run(
     };
     note(&answer, truncated, record);
     judge(step, &answer, with, record)?;
-    record.message(asked, arrived);
+    record.value(arrived.since(asked));
     Ok(Some(answer_json(&answer)))
 }
 

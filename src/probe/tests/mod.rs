@@ -3,6 +3,7 @@
 mod arrival;
 mod calendar;
 mod dns;
+mod exec;
 mod http;
 mod journey;
 mod scheduler;
