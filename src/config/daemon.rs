@@ -76,6 +76,9 @@ pub(super) fn read(
             });
             daemon.writes_allowed = allowed.flatten().unwrap_or_default();
         }
+        if let Some(node) = fields.get("exec") {
+            daemon.programs_allowed = cx.programs(node);
+        }
         let phones = fields.get("phones").map(|node| phones(cx, node));
         (daemon, phones.unwrap_or_default())
     })

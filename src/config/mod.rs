@@ -13,10 +13,13 @@ mod burn;
 mod check;
 mod cron;
 mod daemon;
+mod dns;
+mod exec;
 mod fields;
 mod files;
 mod http;
 mod ledger;
+mod icmp;
 mod names;
 mod parse;
 mod probe;
@@ -133,7 +136,7 @@ fn resolve(cx: &Context<'_>, insecure: bool) -> Option<Settings> {
     cx.is_whole.set(cx.problems.count() == 0);
     let (daemon, mut phones) =
         daemon::read(cx, &sections.settings, sections.main, &SECTIONS, insecure);
-    let probes = Probes::read(cx, &sections.probes, &daemon.writes_allowed);
+    let probes = Probes::read(cx, &sections.probes, &daemon);
     let selectors = Selectors { cx, probes: &probes, phones: &phones };
     let slos = slo::read(selectors, &sections.slos);
     add_routes(&mut phones, &slos);

@@ -15,6 +15,7 @@ use super::cron::Cron;
 use super::fields::{Context, Fields};
 use super::names::nearest;
 use super::scalar::{YEAR, quoted, written};
+use super::settings::Daemon;
 use super::steps::Steps;
 use super::tree::{Node, Place};
 use crate::probe::spec::{Cadence, ProbeSpec};
@@ -54,9 +55,9 @@ pub(super) struct Facts {
 
 impl Probes {
     /// Reads all probes of all files.
-    pub(super) fn read(cx: &Context<'_>, nodes: &[Rc<Node>], writes: &[WriteTarget]) -> Self {
+    pub(super) fn read(cx: &Context<'_>, nodes: &[Rc<Node>], daemon: &Daemon) -> Self {
         let mut probes = Self::default();
-        let allowed: Arc<[WriteTarget]> = writes.into();
+        let allowed: Arc<[WriteTarget]> = daemon.writes_allowed.as_slice().into();
         for node in nodes {
             let before = cx.problems.count();
             let read = cx.fields(node, "a probe", |fields| {
@@ -68,7 +69,7 @@ impl Probes {
                     probes.add(cx, name, at, schedule.as_ref(), timeout);
                 }
                 let labels = fields.get("labels").map(|node| cx.labels(node, "labels"));
-                let mut steps = Steps::new(cx, writes, timeout);
+                let mut steps = Steps::new(cx, daemon, timeout);
                 let action = fields.exactly_one(&super::steps::with("steps"));
                 let done = match action {
                     Some(("steps", node)) => steps.list(node),

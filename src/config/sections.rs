@@ -10,9 +10,10 @@ use std::rc::Rc;
 /// Keys that may stand in any file.
 pub(super) const SECTIONS: [&str; 5] = ["probes", "slos", "receivers", "route", "heartbeat"];
 /// Keys of the main file, for the hint when one stands elsewhere.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 13] = [
     "api",
     "data",
+    "exec",
     "export",
     "external_url",
     "history",

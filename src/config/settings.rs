@@ -69,6 +69,8 @@ pub struct Daemon {
     pub log_level: String,
     /// Targets off loopback that probes may write to.
     pub writes_allowed: Vec<WriteTarget>,
+    /// Programs that probes may run, and folders of them.
+    pub programs_allowed: Vec<PathBuf>,
 }
 
 /// How much of the journal stays.
@@ -165,6 +167,7 @@ impl Default for Daemon {
             log_format: LogFormat::default(),
             log_level: "info".to_owned(),
             writes_allowed: Vec::new(),
+            programs_allowed: Vec::new(),
         }
     }
 }

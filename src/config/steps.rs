@@ -18,11 +18,13 @@
 use super::fields::{Context, Fields};
 use super::names::{is_variable, suggestion};
 use super::scalar::quoted;
+use super::settings::Daemon;
 use super::template::{Scope, Secrets};
 use super::tree::{Node, Place, Value};
 use crate::probe::fanout::MAX_RECEIVERS;
 use crate::probe::spec::{Action, Repeat, Step};
 use crate::probe::writes::WriteTarget;
+use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
 
@@ -53,6 +55,8 @@ pub(super) struct Steps<'t> {
     /// The deadline of the run, when it is known.
     pub(super) timeout: Option<Duration>,
     writes: &'t [WriteTarget],
+    /// Programs that may run, and folders of them.
+    pub(super) programs: &'t [PathBuf],
     /// Steps so far.
     earlier: Vec<Earlier>,
     /// Put before the number of a step without a name.
@@ -69,18 +73,22 @@ struct Earlier {
 }
 
 /// The protocols' blocks: keys of a probe, and of a step.
-pub(super) const PROTOCOLS: &[&str] = &["http", "websocket", "sse"];
+pub(super) const PROTOCOLS: &[&str] = &["http", "websocket", "sse", "dns", "icmp", "exec"];
 
 // === impl Steps ===
 
 impl<'t> Steps<'t> {
     /// A reader before the first step.
-    pub(super) fn new(
-        cx: &'t Context<'t>,
-        writes: &'t [WriteTarget],
-        timeout: Option<Duration>,
-    ) -> Self {
-        Self { cx, scope: Scope::default(), timeout, writes, earlier: Vec::new(), prefix: "" }
+    pub(super) fn new(cx: &'t Context<'t>, daemon: &'t Daemon, timeout: Option<Duration>) -> Self {
+        Self {
+            cx,
+            scope: Scope::default(),
+            timeout,
+            writes: &daemon.writes_allowed,
+            programs: &daemon.programs_allowed,
+            earlier: Vec::new(),
+            prefix: "",
+        }
     }
 
     /// A probe's own protocol block, short for one step.
@@ -163,6 +171,9 @@ impl<'t> Steps<'t> {
                 let target = step.as_ref().and_then(|step| parse_specimen(&step.url));
                 (step.map(Action::WebSocket), Stream::WebSocket, target)
             }
+            "dns" => (self.dns(node).map(Action::Dns), Stream::None, None),
+            "icmp" => (self.icmp(node).map(Action::Icmp), Stream::None, None),
+            "exec" => (self.exec(node).map(Action::Exec), Stream::None, None),
             _ => (self.sse(node).map(Action::Sse), Stream::Events, None),
         };
         self.earlier.push(Earlier { name: String::new(), stream, count: 1, target });

@@ -1,7 +1,6 @@
 //! The shipped `probes/` and `alerts/`, built into the binary, and how the demo bends them: real
 //! windows are weeks long, and nobody waits a week for a demo.
 
-use super::backend::DEFAULT_ADDRESS;
 use crate::base::secret::Secret;
 use crate::model::objective::{BurnPair, Severity, Slo};
 use crate::model::routing::{Channel, Receiver};
@@ -23,11 +22,13 @@ pub const BURN: BurnPair = BurnPair {
 /// Path templates of the sample back end, for phones that report whole URLs only.
 pub const ROUTES: [&str; 2] = ["/rooms/{id}/messages", "/messages/{id}"];
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 8] = [
     ("probes/chat-echo.yaml", include_str!("../../probes/chat-echo.yaml")),
     ("probes/room-delivery.yaml", include_str!("../../probes/room-delivery.yaml")),
     ("probes/feed.yaml", include_str!("../../probes/feed.yaml")),
     ("probes/rest.yaml", include_str!("../../probes/rest.yaml")),
+    ("probes/dns.yaml", include_str!("../../probes/dns.yaml")),
+    ("probes/icmp.yaml", include_str!("../../probes/icmp.yaml")),
     ("alerts/slos.yaml", include_str!("../../alerts/slos.yaml")),
     ("alerts/routing.yaml", include_str!("../../alerts/routing.yaml")),
 ];
@@ -38,11 +39,14 @@ pub fn embedded() -> Vec<(&'static str, &'static str)> {
     FILES.to_vec()
 }
 
-/// The embedded files with the sample back end's default address replaced by where it really
-/// listens.
+/// The embedded files with the default addresses of the sample servers replaced by where they really
+/// listen.
 #[must_use]
-pub fn aimed_at(backend: SocketAddr) -> Vec<(String, String)> {
-    let aim = |text: &str| text.replace(DEFAULT_ADDRESS, &backend.to_string());
+pub fn aimed_at(servers: &[(&str, SocketAddr)]) -> Vec<(String, String)> {
+    let aim = |text: &str| {
+        let aimed = text.to_owned();
+        servers.iter().fold(aimed, |text, (from, to)| text.replace(from, &to.to_string()))
+    };
     FILES.iter().map(|(path, text)| ((*path).to_owned(), aim(text))).collect()
 }
 
@@ -68,6 +72,7 @@ pub fn redirect<'a>(receivers: impl IntoIterator<Item = &'a mut Receiver>, addre
 
 #[cfg(test)]
 mod tests {
+    use super::super::backend::{DEFAULT_ADDRESS, NAMES_ADDRESS};
     use super::*;
     use crate::model::labels::Labels;
     use crate::model::matcher::Where;
@@ -126,10 +131,12 @@ mod tests {
     /// Guarantees that files speak to the back end that was started, wherever it listens.
     #[test]
     fn files_are_aimed_at_the_back_end() {
-        let files = aimed_at(SocketAddr::from(([127, 0, 0, 1], 45_001)));
+        let on = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let files = aimed_at(&[(DEFAULT_ADDRESS, on(45_001)), (NAMES_ADDRESS, on(45_002))]);
         let probes: String = files.into_iter().map(|(_, text)| text).collect();
         assert!(probes.contains("ws://127.0.0.1:45001/chat"));
-        assert!(!probes.contains(DEFAULT_ADDRESS));
+        assert!(probes.contains("server: 127.0.0.1:45002"));
+        assert!(!probes.contains(DEFAULT_ADDRESS) && !probes.contains(NAMES_ADDRESS));
     }
 
     /// Guarantees that the demo's pair can fire for each objective that the files have, and does

@@ -18,6 +18,7 @@ mod script;
 mod world;
 
 pub use backend::{DEFAULT_ADDRESS, REGION_HEADER, start_backend};
+pub use backend::{NAMES_ADDRESS, NameSockets, start_names};
 pub use cohort::{Cohort, Network, Os, Region, Release};
 pub use conditions::{Conditions, Fault};
 pub use files::{BURN, ROUTES, WINDOW, aimed_at, embedded, overrides, redirect};

@@ -5,6 +5,7 @@
 //! embedded files and says where its page and its OTLP endpoint are.
 
 use super::backend::{DEFAULT_ADDRESS, start_backend};
+use super::backend::{NAMES_ADDRESS, NameSockets, start_names};
 use super::cohort::Cohort;
 use super::conditions::Conditions;
 use super::files;
@@ -38,6 +39,8 @@ const EDGE_LIMIT: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// Where the sample back end listens; port 0 takes any that is free.
     pub backend: SocketAddr,
+    /// Where the sample name server listens; port 0 takes any that is free.
+    pub names: SocketAddr,
     /// What goes wrong when.
     pub script: Script,
     /// The demo ends by itself after this; otherwise when it is told to.
@@ -119,6 +122,7 @@ pub struct World {
     clock: Clock,
     conditions: Arc<Conditions>,
     backend: SocketAddr,
+    names: SocketAddr,
     pager: SocketAddr,
     /// Of back end and pager.
     edge: Shutdown,
@@ -128,9 +132,10 @@ pub struct World {
 
 impl Default for Settings {
     fn default() -> Self {
-        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 7070));
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self {
-            backend: DEFAULT_ADDRESS.parse().unwrap_or(loopback),
+            backend: DEFAULT_ADDRESS.parse().unwrap_or(loopback(7070)),
+            names: NAMES_ADDRESS.parse().unwrap_or(loopback(7073)),
             script: Script::demo(),
             lasts: None,
             cohorts: Cohort::all(),
@@ -170,14 +175,19 @@ impl World {
         let refused = |source| DemoError::Backend { address, source };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let backend = listener.local_addr().map_err(refused)?;
+        let address = settings.names;
+        let refused = |source| DemoError::Backend { address, source };
+        let name_sockets = NameSockets::bind(address).await.map_err(refused)?;
+        let names = name_sockets.address();
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let pages = TcpListener::bind(loopback).await.map_err(DemoError::Pager)?;
         let pager = pages.local_addr().map_err(DemoError::Pager)?;
 
         let (conditions, edge) = (Arc::new(Conditions::calm()), Shutdown::new());
         edge.spawn(start_backend(listener, conditions.clone(), edge.clone()));
+        edge.spawn(start_names(name_sockets, edge.clone()));
         edge.spawn(receiver(pages, narrator.clone(), edge.clone()));
-        Ok(Self { settings, narrator, clock, conditions, backend, pager, edge })
+        Ok(Self { settings, narrator, clock, conditions, backend, names, pager, edge })
     }
 
     /// Where the back end listens.
@@ -211,7 +221,7 @@ impl World {
     {
         let shutdown = Shutdown::new();
         let launch = Launch {
-            files: files::aimed_at(self.backend),
+            files: files::aimed_at(&[(DEFAULT_ADDRESS, self.backend), (NAMES_ADDRESS, self.names)]),
             pager: self.pager,
             region_attribute: REGION_ATTRIBUTE,
             routes: &files::ROUTES,

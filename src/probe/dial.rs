@@ -89,7 +89,7 @@ fn note_tls(session: &ClientConnection, record: &mut StepRecord) {
 
 /// The addresses of a target's host. One that is an address itself needs no resolving, and the
 /// phase is absent.
-async fn resolve(
+pub(super) async fn resolve(
     target: &Target,
     deadline: &Deadline,
     record: &mut StepRecord,

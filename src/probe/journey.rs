@@ -136,6 +136,9 @@ impl<'a> Journey<'a> {
                 streams.extend(stream);
                 done
             }
+            Action::Dns(step) => super::dns::run(step, with, record).await,
+            Action::Icmp(step) => super::icmp::run(step, with, record).await.map(|()| None),
+            Action::Exec(step) => super::exec::run(step, with, record).await,
             Action::Expect { on, expect } => {
                 let since = since(expect, sent)?;
                 match (receivers(streams, on)?.as_slice(), since) {

@@ -102,6 +102,11 @@ impl StepRecord {
         self.result.message_latency_ns = Some(nanos(arrived.since(since)));
     }
 
+    /// The measured value, where it is neither a message's nor the length of phases.
+    pub(super) fn value(&mut self, value: std::time::Duration) {
+        self.result.message_latency_ns = Some(nanos(value));
+    }
+
     /// Ends the step: one that passed with its last phase, so that checking and capturing are not
     /// part of it; one that failed now.
     pub(super) fn finish(mut self, failure: Option<Failure>) -> StepResult {

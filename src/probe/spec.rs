@@ -68,6 +68,12 @@ pub enum Action {
     WebSocket(WebSocketStep),
     /// Opens an event stream; may expect.
     Sse(SseStep),
+    /// One question to a DNS server.
+    Dns(super::dns::DnsStep),
+    /// Echoes to a host.
+    Icmp(super::icmp::IcmpStep),
+    /// A program of the user's.
+    Exec(super::exec::ExecStep),
     /// Waits for a message on a stream that an earlier step opened.
     Expect {
         /// The steps that opened it; of more than one stream, each must get the message.
@@ -278,6 +284,9 @@ impl Action {
             Self::Http(_) => "http",
             Self::WebSocket(_) => "websocket",
             Self::Sse(_) => "sse",
+            Self::Dns(_) => "dns",
+            Self::Icmp(_) => "icmp",
+            Self::Exec(_) => "exec",
             Self::Expect { .. } => "expect",
             Self::Send { .. } => "send",
             Self::Ledger { .. } => "ledger",

@@ -109,6 +109,19 @@ impl fmt::Display for Target {
     }
 }
 
+/// A host as a URL writes it: an address, IPv6 in brackets, or a name, an IDN converted. `None` when
+/// the text is neither.
+pub(super) fn url_host(text: &str) -> Option<String> {
+    match text.parse() {
+        Ok(IpAddr::V6(address)) => Some(format!("[{address}]")),
+        Ok(IpAddr::V4(address)) => Some(address.to_string()),
+        Err(_) => Host::parse(text)
+            .ok()
+            .filter(|host| matches!(host, Host::Domain(_)))
+            .map(|host| host.to_string()),
+    }
+}
+
 fn unusable(why: &str) -> Failure {
     failure(FailureReason::Local, format!("the URL is unusable: {why}"))
 }

@@ -191,6 +191,9 @@ fn texts(step: &Step) -> Vec<&str> {
         Action::Http(http) => http_texts(http, &mut texts),
         Action::WebSocket(websocket) => websocket_texts(websocket, &mut texts),
         Action::Sse(sse) => sse_texts(sse, &mut texts),
+        Action::Dns(dns) => texts.extend(dns.texts()),
+        Action::Icmp(icmp) => texts.push(&icmp.host),
+        Action::Exec(exec) => texts.extend(exec.texts()),
         Action::Expect { expect, .. } => expect_texts(expect, &mut texts),
         Action::Send { send, .. } => texts.push(send),
         Action::Ledger { .. } => {}
@@ -237,7 +240,8 @@ fn expect_texts<'a>(expect: &'a Expect, texts: &mut Vec<&'a str>) {
     }
 }
 
-fn check_text(check: &TextCheck) -> Option<&str> {
+/// The template in a check, if there is one.
+pub(super) fn check_text(check: &TextCheck) -> Option<&str> {
     match check {
         TextCheck::Equals(text) | TextCheck::Contains(text) => Some(text),
         TextCheck::Matches(_) => None,

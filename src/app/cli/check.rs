@@ -89,12 +89,14 @@ fn probes(probes: &[std::sync::Arc<ProbeSpec>]) -> Vec<String> {
 fn protocols(steps: &[Step]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for step in steps {
-        let name = match &step.action {
-            Action::Http(_) => "http",
-            Action::WebSocket(_) => "websocket",
-            Action::Sse(_) => "sse",
-            Action::Expect { .. } | Action::Send { .. } | Action::Ledger { .. } => continue,
-        };
+        let is_on_stream = matches!(
+            step.action,
+            Action::Expect { .. } | Action::Send { .. } | Action::Ledger { .. }
+        );
+        if is_on_stream {
+            continue;
+        }
+        let name = step.action.block();
         if !names.contains(&name) {
             names.push(name);
         }

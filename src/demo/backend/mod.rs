@@ -7,6 +7,7 @@
 mod chat;
 mod feed;
 mod hub;
+mod names;
 mod rest;
 
 use super::conditions::Conditions;
@@ -28,6 +29,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{error, warn};
+
+pub use names::{NAMES_ADDRESS, NameSockets, start_names};
 
 /// Where the shipped probes expect the back end.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:7070";

@@ -3,6 +3,8 @@
 mod arrival;
 mod calendar;
 mod fanout;
+mod dns;
+mod exec;
 mod http;
 mod journey;
 mod ledger;
