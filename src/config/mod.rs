@@ -13,6 +13,7 @@ mod burn;
 mod check;
 mod cron;
 mod daemon;
+mod endpoint;
 mod fields;
 mod files;
 mod http;
@@ -28,7 +29,9 @@ mod settings;
 mod slo;
 mod steps;
 mod stream;
+mod tcp;
 mod template;
+mod tls;
 mod tree;
 mod writes;
 

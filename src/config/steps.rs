@@ -61,7 +61,7 @@ struct Earlier {
 }
 
 /// The protocols' blocks: keys of a probe, and of a step.
-pub(super) const PROTOCOLS: &[&str] = &["http", "websocket", "sse"];
+pub(super) const PROTOCOLS: &[&str] = &["http", "websocket", "sse", "tcp", "tls"];
 
 // === impl Steps ===
 
@@ -153,6 +153,8 @@ impl<'t> Steps<'t> {
                 let target = step.as_ref().and_then(|step| parse_specimen(&step.url));
                 (step.map(Action::WebSocket), Stream::WebSocket, target)
             }
+            "tcp" => (self.tcp(node).map(Action::Tcp), Stream::None, None),
+            "tls" => (self.tls_handshake(node).map(Action::Tls), Stream::None, None),
             _ => (self.sse(node).map(Action::Sse), Stream::Events, None),
         };
         self.earlier.push(Earlier { name: String::new(), stream, target });

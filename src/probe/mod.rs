@@ -16,6 +16,8 @@
 //!
 //! To add a protocol: one file here with an `open` or `run`, one arm in `journey`, one in `spec`.
 
+mod awaited;
+mod certificate;
 mod check;
 mod connection;
 pub mod cron;
@@ -39,10 +41,12 @@ mod sse;
 mod stall;
 mod stream;
 mod target;
+mod tcp;
 mod template;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tls_handshake;
 mod websocket;
 pub mod writes;
 

@@ -3,6 +3,10 @@
 //! Texts may hold templates, `${run.id}` and captured `${step.name}` values, filled in at each run
 //! (`template`). Everything else is resolved: durations, regular expressions, JSON.
 
+pub use super::awaited::ExpectText;
+pub use super::certificate::NameCheck;
+pub use super::tcp::{TcpStep, Turn};
+pub use super::tls_handshake::{TlsStep, TlsVersion};
 use super::writes::WriteTarget;
 use crate::base::secret::Secret;
 use crate::model::labels::Labels;
@@ -65,6 +69,10 @@ pub enum Action {
     WebSocket(WebSocketStep),
     /// Opens an event stream; may expect.
     Sse(SseStep),
+    /// Connects over TCP; may send, may expect.
+    Tcp(TcpStep),
+    /// Makes a TLS handshake; may check the certificates.
+    Tls(TlsStep),
     /// Waits for a message on a stream that an earlier step opened.
     Expect {
         /// The step that opened it.

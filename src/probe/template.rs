@@ -170,6 +170,8 @@ fn texts(step: &Step) -> Vec<&str> {
         Action::Http(http) => http_texts(http, &mut texts),
         Action::WebSocket(websocket) => websocket_texts(websocket, &mut texts),
         Action::Sse(sse) => sse_texts(sse, &mut texts),
+        Action::Tcp(tcp) => tcp.texts(&mut texts),
+        Action::Tls(tls) => texts.push(&tls.url),
         Action::Expect { expect, .. } => expect_texts(expect, &mut texts),
         Action::Send { send, .. } => texts.push(send),
     }
@@ -215,7 +217,8 @@ fn expect_texts<'a>(expect: &'a Expect, texts: &mut Vec<&'a str>) {
     }
 }
 
-fn check_text(check: &TextCheck) -> Option<&str> {
+/// The text of a check that is filled in.
+pub(super) fn check_text(check: &TextCheck) -> Option<&str> {
     match check {
         TextCheck::Equals(text) | TextCheck::Contains(text) => Some(text),
         TextCheck::Matches(_) => None,

@@ -93,6 +93,8 @@ fn protocols(steps: &[Step]) -> String {
             Action::Http(_) => "http",
             Action::WebSocket(_) => "websocket",
             Action::Sse(_) => "sse",
+            Action::Tcp(_) => "tcp",
+            Action::Tls(_) => "tls",
             Action::Expect { .. } | Action::Send { .. } => continue,
         };
         if !names.contains(&name) {

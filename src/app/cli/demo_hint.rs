@@ -41,6 +41,8 @@ fn address(step: &crate::probe::spec::Step) -> Option<&str> {
         Action::Http(step) => Some(&step.url),
         Action::WebSocket(step) => Some(&step.url),
         Action::Sse(step) => Some(&step.url),
+        Action::Tcp(step) => Some(&step.url),
+        Action::Tls(step) => Some(&step.url),
         Action::Expect { .. } | Action::Send { .. } => None,
     }
 }
@@ -51,7 +53,9 @@ fn aims_at(url: &str, backend: SocketAddr) -> bool {
     let is_host = match url.host() {
         Some(Host::Ipv4(address)) => backend.ip() == address,
         Some(Host::Ipv6(address)) => backend.ip() == address,
-        Some(Host::Domain(name)) => name == "localhost" && backend.ip().is_loopback(),
+        Some(Host::Domain(name)) => {
+            name == "localhost" && backend.ip().is_loopback() || name == backend.ip().to_string()
+        }
         None => false,
     };
     is_host && url.port_or_known_default() == Some(backend.port())
@@ -67,11 +71,12 @@ mod tests {
         loaded.settings.expect("the files are fine").probes
     }
 
-    const SHIPPED: [&str; 4] = [
+    const SHIPPED: [&str; 5] = [
         include_str!("../../../probes/chat-echo.yaml"),
         include_str!("../../../probes/feed.yaml"),
         include_str!("../../../probes/rest.yaml"),
         include_str!("../../../probes/room-delivery.yaml"),
+        include_str!("../../../probes/tcp.yaml"),
     ];
     const BACKEND: SocketAddr =
         SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7070);

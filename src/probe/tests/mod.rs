@@ -7,6 +7,8 @@ mod journey;
 mod scheduler;
 mod servers;
 mod sse;
+mod tcp;
+mod tls_handshake;
 mod websocket;
 mod writes;
 
