@@ -16,10 +16,14 @@ impl Steps<'_> {
             self.cx.problems.wrong_hint(node.at, message, hint);
             None
         };
-        if let Some((_, rest)) = text.split_once("://") {
+        if text.contains("://") {
             let message = format!("`address` is no URL: `{}`", quoted(text));
-            let place = rest.split(['/', '?']).next().unwrap_or_default();
-            return wrong(message, format!("write host:port: {}", quoted(place)));
+            let inner = Url::parse(text).ok();
+            let place = inner.and_then(|url| {
+                Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
+            });
+            let place = place.unwrap_or_else(|| example.to_owned());
+            return wrong(message, format!("write host:port: {}", quoted(&place)));
         }
         if !is_endpoint(&specimen(&filled.text)) {
             let message = format!("`{}` is not host and port", quoted(text));

@@ -29,10 +29,12 @@ mod settings;
 mod slo;
 mod steps;
 mod stream;
+mod stun;
 mod tcp;
 mod template;
 mod tls;
 mod tree;
+mod udp;
 mod writes;
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ struct Earlier {
 }
 
 /// The protocols' blocks: keys of a probe, and of a step.
-pub(super) const PROTOCOLS: &[&str] = &["http", "websocket", "sse", "tcp", "tls"];
+pub(super) const PROTOCOLS: &[&str] = &["http", "websocket", "sse", "tcp", "tls", "udp", "stun"];
 
 // === impl Steps ===
 
@@ -155,6 +155,8 @@ impl<'t> Steps<'t> {
             }
             "tcp" => (self.tcp(node).map(Action::Tcp), Stream::None, None),
             "tls" => (self.tls_handshake(node).map(Action::Tls), Stream::None, None),
+            "udp" => (self.udp(node).map(Action::Udp), Stream::None, None),
+            "stun" => (self.stun(node).map(Action::Stun), Stream::None, None),
             _ => (self.sse(node).map(Action::Sse), Stream::Events, None),
         };
         self.earlier.push(Earlier { name: String::new(), stream, target });

@@ -14,7 +14,7 @@ use super::runner::Context;
 use super::spec::{Action, Expect, ProbeSpec, SseStep, Step, WebSocketStep};
 use super::stream::{OpenStream, StreamEnd};
 use super::template::Variables;
-use super::{http, sse, stream, tcp, tls_handshake, websocket};
+use super::{http, sse, stream, stun, tcp, tls_handshake, udp, websocket};
 use crate::base::clock::{MonoNanos, UnixNanos, nanos};
 use crate::model::probe::{
     CheckResult, Failure, FailureReason, Phase, PhaseTiming, RunId, StepResult,
@@ -132,6 +132,8 @@ impl<'a> Journey<'a> {
             }
             Action::Tcp(tcp) => tcp::run(tcp, with, record).await,
             Action::Tls(tls) => tls_handshake::run(tls, with, record).await,
+            Action::Udp(udp) => udp::run(udp, with, record).await,
+            Action::Stun(stun) => stun::run(stun, with, record).await,
             Action::Expect { on, expect } => {
                 let stream = find(streams, on)?;
                 record.talks("expect", stream.target.to_string());

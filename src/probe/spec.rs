@@ -5,8 +5,10 @@
 
 pub use super::awaited::ExpectText;
 pub use super::certificate::NameCheck;
+pub use super::stun::StunStep;
 pub use super::tcp::{TcpStep, Turn};
 pub use super::tls_handshake::{TlsStep, TlsVersion};
+pub use super::udp::UdpStep;
 use super::writes::WriteTarget;
 use crate::base::secret::Secret;
 use crate::model::labels::Labels;
@@ -73,6 +75,10 @@ pub enum Action {
     Tcp(TcpStep),
     /// Makes a TLS handshake; may check the certificates.
     Tls(TlsStep),
+    /// Sends a datagram and waits for one.
+    Udp(UdpStep),
+    /// Sends a STUN binding request.
+    Stun(StunStep),
     /// Waits for a message on a stream that an earlier step opened.
     Expect {
         /// The step that opened it.

@@ -172,6 +172,8 @@ fn texts(step: &Step) -> Vec<&str> {
         Action::Sse(sse) => sse_texts(sse, &mut texts),
         Action::Tcp(tcp) => tcp.texts(&mut texts),
         Action::Tls(tls) => texts.push(&tls.url),
+        Action::Udp(udp) => udp.texts(&mut texts),
+        Action::Stun(stun) => texts.push(&stun.url),
         Action::Expect { expect, .. } => expect_texts(expect, &mut texts),
         Action::Send { send, .. } => texts.push(send),
     }

@@ -95,6 +95,8 @@ fn protocols(steps: &[Step]) -> String {
             Action::Sse(_) => "sse",
             Action::Tcp(_) => "tcp",
             Action::Tls(_) => "tls",
+            Action::Udp(_) => "udp",
+            Action::Stun(_) => "stun",
             Action::Expect { .. } | Action::Send { .. } => continue,
         };
         if !names.contains(&name) {

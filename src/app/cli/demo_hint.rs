@@ -43,6 +43,8 @@ fn address(step: &crate::probe::spec::Step) -> Option<&str> {
         Action::Sse(step) => Some(&step.url),
         Action::Tcp(step) => Some(&step.url),
         Action::Tls(step) => Some(&step.url),
+        Action::Udp(step) => Some(&step.url),
+        Action::Stun(step) => Some(&step.url),
         Action::Expect { .. } | Action::Send { .. } => None,
     }
 }
@@ -71,12 +73,13 @@ mod tests {
         loaded.settings.expect("the files are fine").probes
     }
 
-    const SHIPPED: [&str; 5] = [
+    const SHIPPED: [&str; 6] = [
         include_str!("../../../probes/chat-echo.yaml"),
         include_str!("../../../probes/feed.yaml"),
         include_str!("../../../probes/rest.yaml"),
         include_str!("../../../probes/room-delivery.yaml"),
         include_str!("../../../probes/tcp.yaml"),
+        include_str!("../../../probes/udp.yaml"),
     ];
     const BACKEND: SocketAddr =
         SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7070);

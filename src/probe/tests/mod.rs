@@ -9,6 +9,7 @@ mod servers;
 mod sse;
 mod tcp;
 mod tls_handshake;
+mod udp;
 mod websocket;
 mod writes;
 
