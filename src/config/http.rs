@@ -213,12 +213,17 @@ impl Steps<'_> {
             let hint = "remove it, or use https:// or wss://";
             self.cx.problems.warn(node.at, "`tls` has no effect without TLS", hint);
         }
-        let options = self.cx.fields(node, "a tls block", |fields| TlsOptions {
+        let options = self.cx.fields(node, "a tls block", |fields| self.tls_options(fields));
+        options.unwrap_or_default()
+    }
+
+    /// What stands in a `tls:` block of any protocol.
+    pub(super) fn tls_options(&self, fields: &mut Fields<'_>) -> TlsOptions {
+        TlsOptions {
             ca_pem: fields.get("ca_file").and_then(|node| self.ca_pem(node)),
             server_name: fields.text("server_name"),
             insecure_skip_verify: fields.flag("insecure_skip_verify").unwrap_or(false),
-        });
-        options.unwrap_or_default()
+        }
     }
 
     fn ca_pem(&self, node: &Node) -> Option<Arc<str>> {

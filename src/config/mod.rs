@@ -14,12 +14,13 @@ mod check;
 mod cron;
 mod daemon;
 mod dns;
+mod endpoint;
 mod exec;
 mod fields;
 mod files;
 mod http;
-mod ledger;
 mod icmp;
+mod ledger;
 mod names;
 mod parse;
 mod probe;
@@ -32,8 +33,12 @@ mod settings;
 mod slo;
 mod steps;
 mod stream;
+mod stun;
+mod tcp;
 mod template;
+mod tls;
 mod tree;
+mod udp;
 mod writes;
 
 #[cfg(test)]

@@ -73,7 +73,8 @@ struct Earlier {
 }
 
 /// The protocols' blocks: keys of a probe, and of a step.
-pub(super) const PROTOCOLS: &[&str] = &["http", "websocket", "sse", "dns", "icmp", "exec"];
+pub(super) const PROTOCOLS: &[&str] =
+    &["http", "websocket", "sse", "dns", "icmp", "exec", "tcp", "tls", "udp", "stun"];
 
 // === impl Steps ===
 
@@ -174,6 +175,10 @@ impl<'t> Steps<'t> {
             "dns" => (self.dns(node).map(Action::Dns), Stream::None, None),
             "icmp" => (self.icmp(node).map(Action::Icmp), Stream::None, None),
             "exec" => (self.exec(node).map(Action::Exec), Stream::None, None),
+            "tcp" => (self.tcp(node).map(Action::Tcp), Stream::None, None),
+            "tls" => (self.tls_handshake(node).map(Action::Tls), Stream::None, None),
+            "udp" => (self.udp(node).map(Action::Udp), Stream::None, None),
+            "stun" => (self.stun(node).map(Action::Stun), Stream::None, None),
             _ => (self.sse(node).map(Action::Sse), Stream::Events, None),
         };
         self.earlier.push(Earlier { name: String::new(), stream, count: 1, target });

@@ -143,9 +143,12 @@ impl Transport for StampedTcp {
     }
 }
 
-impl Transport for TlsStream<StampedTcp> {
+impl<S> Transport for TlsStream<Stamped<S>>
+where
+    S: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin,
+{
     fn stamps(&self) -> Arc<Stamps> {
-        self.get_ref().0.stamps()
+        Arc::clone(&self.get_ref().0.stamps)
     }
 
     fn agreed_on_http2(&self) -> bool {

@@ -14,11 +14,14 @@ use super::writes::WriteTarget;
 use crate::base::error::Chain;
 use crate::model::probe::{FailureReason, Phase};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, ProtocolVersion};
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// No more addresses of a name are tried.
 const MAX_ADDRESSES: usize = 16;
@@ -48,7 +51,19 @@ pub(super) async fn dial(
     record: &mut StepRecord,
 ) -> Attempt<Connection> {
     // Before the first phase: making a configuration is not the target's time.
-    let secure = if target.tls { Some(step.context.tls.get(tls, alpn)?) } else { None };
+    let config = if target.tls { Some(step.context.tls.get(tls, alpn)?) } else { None };
+    let tcp = dial_tcp(target, step, record).await?;
+    let Some(config) = config else { return Ok(Connection::over(tcp)) };
+    let name = tls.server_name.as_deref().unwrap_or(&target.host);
+    Ok(Connection::over(secure(tcp, name, config, step, record).await?))
+}
+
+/// Dials a target as far as TCP, whatever its scheme asks for.
+pub(super) async fn dial_tcp(
+    target: &Target,
+    step: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<StampedTcp> {
     let addresses = resolve(target, step.deadline, record).await?;
     let tcp = connect(&addresses, step.deadline, record).await?;
     if target.address().is_none()
@@ -56,20 +71,45 @@ pub(super) async fn dial(
     {
         record.attribute("network.peer.address", peer.ip().to_string());
     }
-    let tcp = StampedTcp::new(tcp, step.context.clock.clone());
-    let Some(config) = secure else { return Ok(Connection::over(tcp)) };
-    let name = tls.server_name.as_deref().unwrap_or(&target.host);
+    Ok(StampedTcp::new(tcp, step.context.clock.clone()))
+}
+
+/// Makes a connection a secure one: the TLS handshake with the server of that name.
+pub(super) async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    name: &str,
+    config: Arc<ClientConfig>,
+    step: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<TlsStream<S>> {
+    let shaken = handshake(stream, name, config, step, record).await?;
+    shaken.map_err(|error| of_io(&error, FailureReason::Tls, &handshake_with(name)))
+}
+
+/// The TLS handshake for those who want to know more of what went wrong in it.
+pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    name: &str,
+    config: Arc<ClientConfig>,
+    step: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<io::Result<TlsStream<S>>> {
     let server = ServerName::try_from(name.to_owned()).map_err(|error| {
         failure(FailureReason::Tls, format!("`{name}` cannot be verified: {error}"))
     })?;
     let from = record.now();
-    let doing = format!("the TLS handshake with {name}");
-    let connected = TlsConnector::from(config).connect(server, tcp);
-    let connected = step.deadline.run(&doing, connected).await?;
-    let tls = connected.map_err(|error| of_io(&error, FailureReason::Tls, &doing))?;
-    record.phase(Phase::Tls, from, record.now());
-    note_tls(tls.get_ref().1, record);
-    Ok(Connection::over(tls))
+    let connected = TlsConnector::from(config).connect(server, stream);
+    let connected = step.deadline.run(handshake_with(name), connected).await?;
+    if let Ok(tls) = &connected {
+        record.phase(Phase::Tls, from, record.now());
+        note_tls(tls.get_ref().1, record);
+    }
+    Ok(connected)
+}
+
+/// What the handshake is called in failures.
+pub(super) fn handshake_with(name: &str) -> String {
+    format!("the TLS handshake with {name}")
 }
 
 /// What both ends agreed on, by the names of OpenTelemetry.

@@ -15,7 +15,7 @@ use super::runner::Context;
 use super::spec::{Action, Expect, ProbeSpec, Repeat, SseStep, Step, WebSocketStep};
 use super::stream::{OpenStream, StreamEnd};
 use super::template::Variables;
-use super::{http, ledger, sse, stream, websocket};
+use super::{http, ledger, sse, stream, stun, tcp, tls_handshake, udp, websocket};
 use crate::base::clock::{MonoNanos, UnixNanos, nanos};
 use crate::model::probe::{
     CheckResult, Failure, FailureReason, Phase, PhaseTiming, RunId, StepResult,
@@ -139,6 +139,10 @@ impl<'a> Journey<'a> {
             Action::Dns(step) => super::dns::run(step, with, record).await,
             Action::Icmp(step) => super::icmp::run(step, with, record).await.map(|()| None),
             Action::Exec(step) => super::exec::run(step, with, record).await,
+            Action::Tcp(tcp) => tcp::run(tcp, with, record).await,
+            Action::Tls(tls) => tls_handshake::run(tls, with, record).await,
+            Action::Udp(udp) => udp::run(udp, with, record).await,
+            Action::Stun(stun) => stun::run(stun, with, record).await,
             Action::Expect { on, expect } => {
                 let since = since(expect, sent)?;
                 match (receivers(streams, on)?.as_slice(), since) {

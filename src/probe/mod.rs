@@ -18,9 +18,12 @@
 //!
 //! To add a protocol: one file here with an `open` or `run`, one arm in `journey`, one in `spec`.
 
+mod awaited;
+mod certificate;
 mod check;
 mod connection;
 pub mod cron;
+mod datagrams;
 mod deadline;
 mod dial;
 pub mod dns;
@@ -45,11 +48,16 @@ pub mod spec;
 mod sse;
 mod stall;
 mod stream;
+mod stun;
+mod stun_message;
 mod target;
+mod tcp;
 mod template;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tls_handshake;
+mod udp;
 mod websocket;
 pub mod writes;
 

@@ -3,7 +3,13 @@
 //! Texts may hold templates, `${run.id}` and captured `${step.name}` values, filled in at each run
 //! (`template`). Everything else is resolved: durations, regular expressions, JSON.
 
+pub use super::awaited::ExpectText;
+pub use super::certificate::NameCheck;
 use super::ledger::LedgerStep;
+pub use super::stun::StunStep;
+pub use super::tcp::{TcpStep, Turn};
+pub use super::tls_handshake::{TlsStep, TlsVersion};
+pub use super::udp::UdpStep;
 use super::writes::WriteTarget;
 use crate::base::secret::Secret;
 use crate::model::labels::Labels;
@@ -74,6 +80,14 @@ pub enum Action {
     Icmp(super::icmp::IcmpStep),
     /// A program of the user's.
     Exec(super::exec::ExecStep),
+    /// Connects over TCP; may send, may expect.
+    Tcp(TcpStep),
+    /// Makes a TLS handshake; may check the certificates.
+    Tls(TlsStep),
+    /// Sends a datagram and waits for one.
+    Udp(UdpStep),
+    /// Sends a STUN binding request.
+    Stun(StunStep),
     /// Waits for a message on a stream that an earlier step opened.
     Expect {
         /// The steps that opened it; of more than one stream, each must get the message.
@@ -287,6 +301,10 @@ impl Action {
             Self::Dns(_) => "dns",
             Self::Icmp(_) => "icmp",
             Self::Exec(_) => "exec",
+            Self::Tcp(_) => "tcp",
+            Self::Tls(_) => "tls",
+            Self::Udp(_) => "udp",
+            Self::Stun(_) => "stun",
             Self::Expect { .. } => "expect",
             Self::Send { .. } => "send",
             Self::Ledger { .. } => "ledger",

@@ -194,6 +194,10 @@ fn texts(step: &Step) -> Vec<&str> {
         Action::Dns(dns) => texts.extend(dns.texts()),
         Action::Icmp(icmp) => texts.push(&icmp.host),
         Action::Exec(exec) => texts.extend(exec.texts()),
+        Action::Tcp(tcp) => tcp.texts(&mut texts),
+        Action::Tls(tls) => texts.push(&tls.url),
+        Action::Udp(udp) => udp.texts(&mut texts),
+        Action::Stun(stun) => texts.push(&stun.url),
         Action::Expect { expect, .. } => expect_texts(expect, &mut texts),
         Action::Send { send, .. } => texts.push(send),
         Action::Ledger { .. } => {}
@@ -240,7 +244,7 @@ fn expect_texts<'a>(expect: &'a Expect, texts: &mut Vec<&'a str>) {
     }
 }
 
-/// The template in a check, if there is one.
+/// The text of a check that is filled in.
 pub(super) fn check_text(check: &TextCheck) -> Option<&str> {
     match check {
         TextCheck::Equals(text) | TextCheck::Contains(text) => Some(text),

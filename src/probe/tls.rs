@@ -31,6 +31,8 @@ pub(super) enum Alpn {
     Either,
     /// DNS over TLS.
     Dot,
+    /// None: the protocol has no name in the handshake.
+    None,
 }
 
 /// The configurations made so far.
@@ -91,6 +93,24 @@ impl TlsConfigs {
         Ok(config)
     }
 
+    /// Who judges certificates by these options.
+    ///
+    /// # Errors
+    /// As [`TlsConfigs::get`].
+    pub(super) fn verifier_for(
+        &self,
+        options: &TlsOptions,
+    ) -> Attempt<Arc<dyn ServerCertVerifier>> {
+        let TlsOptions { ca_pem, insecure_skip_verify, .. } = options.clone();
+        let key = Key { ca_pem, insecure_skip_verify, alpn: Alpn::None };
+        self.verifier(&key).map_err(|why| failure(FailureReason::Local, why))
+    }
+
+    /// The cryptography of all configurations.
+    pub(super) fn provider(&self) -> Arc<CryptoProvider> {
+        Arc::clone(&self.provider)
+    }
+
     fn make(&self, key: &Key) -> Result<ClientConfig, String> {
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()
@@ -104,6 +124,7 @@ impl TlsConfigs {
             Alpn::Http2 => vec![b"h2".to_vec()],
             Alpn::Either => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             Alpn::Dot => vec![b"dot".to_vec()],
+            Alpn::None => Vec::new(),
         };
         Ok(config)
     }

@@ -5,6 +5,7 @@
 //! streams, kept messages and requests in flight all have limits; beyond them it answers 503.
 
 mod chat;
+mod datagrams;
 mod feed;
 mod hub;
 mod names;
@@ -68,7 +69,8 @@ struct Shared {
 /// requests that are being answered. Streams end at once.
 ///
 /// Routes: WebSocket `/chat` and `/rooms/{id}`; `POST` and `GET /rooms/{id}/messages`;
-/// `GET /messages/{id}`; SSE `GET /feed`; `GET /health`.
+/// `GET /messages/{id}`; SSE `GET /feed`; `GET /health`. On loopback, datagrams to the same address
+/// are answered as well.
 pub async fn start_backend(listener: TcpListener, conditions: Arc<Conditions>, shutdown: Shutdown) {
     let clock = Clock::system();
     let service = Service(Arc::new(Shared {
@@ -80,6 +82,7 @@ pub async fn start_backend(listener: TcpListener, conditions: Arc<Conditions>, s
         luck: Mutex::new(StdRng::seed_from_u64(SEED)),
         shutdown: shutdown.clone(),
     }));
+    shutdown.spawn(datagrams::serve_datagrams(listener.local_addr(), shutdown.clone()));
     // Small messages both ways: without this they wait for delayed acknowledgements.
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {

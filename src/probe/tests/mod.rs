@@ -2,15 +2,18 @@
 
 mod arrival;
 mod calendar;
-mod fanout;
 mod dns;
 mod exec;
+mod fanout;
 mod http;
 mod journey;
 mod ledger;
 mod scheduler;
 mod servers;
 mod sse;
+mod tcp;
+mod tls_handshake;
+mod udp;
 mod websocket;
 mod writes;
 

@@ -63,6 +63,24 @@ where
     F: Future<Output = ()> + Send + 'static,
     S: Fn(TlsStream<TcpStream>) -> F + Clone + Send + 'static,
 {
+    let (acceptor, pem) = acceptor_for(protocols);
+    let server = raw(move |stream| {
+        let (acceptor, serve) = (acceptor.clone(), serve.clone());
+        async move {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                serve(stream).await;
+            }
+        }
+    });
+    (server.await, pem)
+}
+
+/// TLS with a certificate for `localhost` and 127.0.0.1, which is handed back as PEM.
+pub(super) fn acceptor() -> (TlsAcceptor, Arc<str>) {
+    acceptor_for(&[b"h2", b"http/1.1"])
+}
+
+fn acceptor_for(protocols: &[&[u8]]) -> (TlsAcceptor, Arc<str>) {
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -74,16 +92,7 @@ where
         .with_single_cert(vec![made.cert.der().clone()], key)
         .expect("a matching key");
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let server = raw(move |stream| {
-        let (acceptor, serve) = (acceptor.clone(), serve.clone());
-        async move {
-            if let Ok(stream) = acceptor.accept(stream).await {
-                serve(stream).await;
-            }
-        }
-    });
-    (server.await, made.cert.pem().into())
+    (TlsAcceptor::from(Arc::new(config)), made.cert.pem().into())
 }
 
 async fn serve(router: Router, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {

@@ -1,0 +1,242 @@
+//! The TCP step: a connection, in the clear or over TLS, and texts there and back.
+//!
+//! What is expected is a predicate over all that has been read so far, not over one read, so it
+//! does not matter how the network cut the bytes. Servers that speak first are as good as those
+//! that answer. A dialogue goes line by line instead, as SMTP, IMAP or FTP do, and may change to
+//! TLS on the way.
+
+use super::awaited::{Awaited, ExpectText, Waited, came};
+use super::connection::Connection;
+use super::dial::{StepContext, dial, secure};
+use super::failure::{Attempt, of_stream};
+use super::record::StepRecord;
+use super::spec::TlsOptions;
+use super::target::Target;
+use super::tls::Alpn;
+use super::writes;
+use crate::base::clock::MonoNanos;
+use crate::model::probe::{FailureReason, Phase};
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// No more bytes that nobody waited for are kept than this: of a stream, or of one line.
+const MAX_READ_BYTES: usize = 64 << 10;
+
+/// Connects; may send, may expect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TcpStep {
+    /// `tcp://host:port`, or `tls://host:port` where TLS comes first.
+    pub url: String,
+    /// TLS of the connection, from its beginning or from [`Turn::StartTls`] on.
+    pub tls: TlsOptions,
+    /// What is said, in order.
+    pub turns: Vec<Turn>,
+}
+
+/// One side's turn to speak.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Turn {
+    /// We send this text.
+    Send(String),
+    /// The server sends a text: a predicate over all that it has sent so far. From the sending
+    /// before it, or else the connection, to its arrival is the value of the step.
+    Expect(ExpectText),
+    /// The server sends a line; lines before it are passed over. A dialogue of lines has no value
+    /// but the whole step's.
+    ExpectLine(ExpectText),
+    /// Both change to TLS.
+    StartTls,
+}
+
+/// What was read and is not yet done with.
+#[derive(Debug, Default)]
+struct Heard {
+    bytes: Vec<u8>,
+    /// When the last of them came.
+    at: MonoNanos,
+    /// Nothing more comes: the server's end, or an error.
+    end: Option<(FailureReason, String)>,
+}
+
+impl TcpStep {
+    /// Its texts that are filled in at each run.
+    pub(super) fn texts<'a>(&'a self, texts: &mut Vec<&'a str>) {
+        texts.push(&self.url);
+        for turn in &self.turns {
+            match turn {
+                Turn::Send(text) => texts.push(text),
+                Turn::Expect(expect) | Turn::ExpectLine(expect) => expect.texts(texts),
+                Turn::StartTls => {}
+            }
+        }
+    }
+}
+
+/// Carries out the step; hands back what was read last, from which values may be captured.
+pub(super) async fn run(
+    step: &TcpStep,
+    with: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<Option<Bytes>> {
+    let target = Target::parse(&with.variables.fill(&step.url)?, ["tcp", "tls"])?;
+    record.talks("tcp", target.to_string());
+    if step.turns.iter().any(|turn| matches!(turn, Turn::Send(_))) {
+        writes::admit(&target, with.writes)?;
+    }
+    let mut connection = dial(&target, &step.tls, Alpn::None, with, record).await?;
+    let (mut heard, mut since) = (Heard::default(), record.now());
+    let mut last = None;
+    for turn in &step.turns {
+        match turn {
+            Turn::Send(text) => {
+                let text = with.variables.fill(text)?;
+                since = send(&text, &mut connection, &target, with, record).await?;
+            }
+            Turn::Expect(expect) => {
+                let awaited = Awaited::fill(expect, "a text", with.variables)?;
+                let waited = heard.until(&awaited, since, &mut connection, with).await;
+                if let Waited::Came(from, to) = waited {
+                    record.message(from, to);
+                }
+                awaited.judge(waited, &target, with.deadline, record)?;
+                last = Some(Bytes::copy_from_slice(&heard.bytes));
+            }
+            Turn::ExpectLine(expect) => {
+                let awaited = Awaited::fill(expect, "a line", with.variables)?;
+                let (waited, line) = heard.until_line(&awaited, since, &mut connection, with).await;
+                if let Waited::Came(from, to) = waited {
+                    record.phase(Phase::Message, from, to);
+                }
+                awaited.judge(waited, &target, with.deadline, record)?;
+                last = line;
+            }
+            Turn::StartTls => {
+                let config = with.context.tls.get(&step.tls, Alpn::None)?;
+                let name = step.tls.server_name.as_deref().unwrap_or(&target.host);
+                let secured = secure(connection, name, config, with, record).await?;
+                connection = Connection::over(secured);
+                // What came in the clear must not pass for something said under TLS.
+                heard = Heard::default();
+                since = record.now();
+            }
+        }
+    }
+    Ok(last)
+}
+
+/// Sends a text; the sending is from just before the write.
+async fn send(
+    text: &str,
+    connection: &mut Connection,
+    target: &Target,
+    with: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<MonoNanos> {
+    let from = record.now();
+    record.sent = record.sent.or(Some(from));
+    let doing = format!("sending over {target}");
+    let write = async {
+        connection.write_all(text.as_bytes()).await?;
+        connection.flush().await
+    };
+    let written = with.deadline.run(&doing, write).await?;
+    written.map_err(|error| of_stream(&error, &doing))?;
+    record.phase(Phase::Send, from, record.now());
+    Ok(from)
+}
+
+// === impl Heard ===
+
+impl Heard {
+    /// Reads until all that was read is what is awaited.
+    async fn until(
+        &mut self,
+        awaited: &Awaited,
+        since: MonoNanos,
+        connection: &mut Connection,
+        with: StepContext<'_>,
+    ) -> Waited {
+        loop {
+            if !self.bytes.is_empty() && awaited.holds(&self.bytes) {
+                return Waited::Came(since, self.at);
+            }
+            if let Some(waited) = self.over() {
+                return waited;
+            }
+            if !self.read(connection, with).await {
+                return Waited::Nothing(came(&self.bytes));
+            }
+        }
+    }
+
+    /// Reads until there is a line that is awaited, and takes all lines up to it.
+    async fn until_line(
+        &mut self,
+        awaited: &Awaited,
+        since: MonoNanos,
+        connection: &mut Connection,
+        with: StepContext<'_>,
+    ) -> (Waited, Option<Bytes>) {
+        let mut passed_over = Vec::new();
+        loop {
+            while let Some(line) = self.take_line() {
+                if awaited.holds(&line) {
+                    return (Waited::Came(since, self.at), Some(line.into()));
+                }
+                passed_over = line;
+            }
+            if let Some(waited) = self.over() {
+                return (waited, None);
+            }
+            if !self.read(connection, with).await {
+                let words = came(if self.bytes.is_empty() { &passed_over } else { &self.bytes });
+                return (Waited::Nothing(words), None);
+            }
+        }
+    }
+
+    /// The first whole line, without its end; at the end of the stream the rest counts as one.
+    fn take_line(&mut self) -> Option<Vec<u8>> {
+        let end = self.bytes.iter().position(|byte| *byte == b'\n');
+        let length = match end {
+            Some(at) => at + 1,
+            None if self.end.is_some() && !self.bytes.is_empty() => self.bytes.len(),
+            None => return None,
+        };
+        let mut line: Vec<u8> = self.bytes.drain(..length).collect();
+        while line.pop_if(|byte| matches!(byte, b'\n' | b'\r')).is_some() {}
+        Some(line)
+    }
+
+    /// Why nothing more can come, when that is so.
+    fn over(&self) -> Option<Waited> {
+        if let Some((reason, words)) = &self.end {
+            return Some(Waited::Ended(*reason, format!("{words} ({})", came(&self.bytes))));
+        }
+        let words = || format!("it is not within the first {MAX_READ_BYTES} bytes");
+        let is_full = self.bytes.len() >= MAX_READ_BYTES;
+        is_full.then(|| Waited::Ended(FailureReason::Check, words()))
+    }
+
+    /// Reads once. False when the deadline passed instead.
+    async fn read(&mut self, connection: &mut Connection, with: StepContext<'_>) -> bool {
+        let stamps = connection.stamps();
+        let room = MAX_READ_BYTES - self.bytes.len();
+        let mut limited = connection.take(room as u64);
+        let Ok(read) = with.deadline.limit(limited.read_buf(&mut self.bytes)).await else {
+            return false;
+        };
+        match read {
+            Ok(0) => {
+                let words = "the server closed the connection".to_owned();
+                self.end = Some((FailureReason::Closed, words));
+            }
+            Ok(_) => self.at = stamps.last_read(),
+            Err(error) => {
+                let failure = of_stream(&error, "reading");
+                self.end = Some((failure.reason, failure.message));
+            }
+        }
+        true
+    }
+}
