@@ -144,8 +144,8 @@ impl<'a> Journey<'a> {
             Action::Udp(udp) => udp::run(udp, with, record).await,
             Action::Stun(stun) => stun::run(stun, with, record).await,
             Action::Expect { on, expect } => {
-                let since = since(expect, sent)?;
-                match (receivers(streams, on)?.as_slice(), since) {
+                let receivers = receivers(streams, on)?;
+                match (receivers.as_slice(), since(expect, sent)?) {
                     ([stream], since) => {
                         record.talks("expect", stream.target.to_string());
                         let since = since.unwrap_or(Since::LastSent);
