@@ -48,6 +48,7 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("match_re", "write matchers: [ 'owner=~\"chat.*\"' ]"),
     ("module", "a probe holds its own http:, websocket: or sse: block"),
     ("percentile", "count instead: objective: 99% with latency: { under: 300ms }"),
+    ("query_response", "here it is `dialogue`"),
     ("schedule", "here it is `cron: \"*/5 * * * *\"`"),
     ("target", "an SLO has an `objective`, a probe's block a `url`"),
     ("threshold", "here it is `under: 100ms`"),

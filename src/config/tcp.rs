@@ -17,7 +17,7 @@
 
 use super::fields::Fields;
 use super::steps::Steps;
-use super::tree::Node;
+use super::tree::{Node, Value};
 use crate::probe::spec::{ExpectText, TcpStep, Turn};
 
 /// Turns of one dialogue.
@@ -57,6 +57,16 @@ impl Steps<'_> {
         })
     }
 
+    /// A text to send, be it a blank line.
+    pub(super) fn text_to_send(&self, node: &Node) -> Option<String> {
+        match &node.value {
+            Value::Scalar { text, plain: false } if !text.is_empty() && text.trim().is_empty() => {
+                Some(text.clone())
+            }
+            _ => self.message(node, "send"),
+        }
+    }
+
     /// As [`Steps::expect_text`], where it must say what it expects.
     fn expect_some_text(&self, node: &Node) -> Option<ExpectText> {
         let before = self.cx.problems.count();
@@ -70,7 +80,7 @@ impl Steps<'_> {
 
     /// `send` and `expect`, each of which may be missing.
     fn exchange(&self, fields: &mut Fields<'_>) -> Vec<Turn> {
-        let send = fields.get("send").and_then(|node| self.message(node, "send"));
+        let send = fields.get("send").and_then(|node| self.text_to_send(node));
         let expect = fields.get("expect").and_then(|node| self.expect_some_text(node));
         let send = send.map(Turn::Send);
         send.into_iter().chain(expect.map(Turn::Expect)).collect()
@@ -89,7 +99,7 @@ impl Steps<'_> {
     fn dialogue_item(&self, node: &Node) -> Vec<Turn> {
         let read = self.cx.fields(node, "a turn of a dialogue", |fields| {
             let expect = fields.get("expect").and_then(|node| self.expect_some_text(node));
-            let send = fields.get("send").and_then(|node| self.message(node, "send"));
+            let send = fields.get("send").and_then(|node| self.text_to_send(node));
             let starttls = fields.flag("starttls").unwrap_or(false);
             if !["expect", "send", "starttls"].into_iter().any(|key| fields.has(key)) {
                 let message = "a turn of a dialogue needs expect, send or starttls";

@@ -20,7 +20,7 @@ impl Steps<'_> {
             let address = fields.need("address", EXAMPLE);
             let url = address.and_then(|node| self.endpoint(node, "udp", EXAMPLE));
             let send = fields.need("send", "\"ping ${run.id}\"");
-            let send = send.and_then(|node| self.message(node, "send"));
+            let send = send.and_then(|node| self.text_to_send(node));
             if let Some(url) = &url {
                 self.check_write(fields.at("address"), url);
             }

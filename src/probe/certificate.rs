@@ -8,7 +8,7 @@ use crate::base::duration::humane;
 use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, Error};
+use rustls::{CertificateError, OtherError};
 use std::net::IpAddr;
 use std::time::Duration;
 use x509_parser::certificate::X509Certificate;
@@ -39,6 +39,8 @@ pub(super) struct Facts {
     pub issuer: String,
     /// The names and addresses that it is for.
     pub names: Vec<String>,
+    /// Whether it may sign others, and so is no server's own.
+    is_authority: bool,
     /// Valid until then, Unix seconds.
     pub not_after: i64,
 }
@@ -176,8 +178,14 @@ impl Chain {
                 let last = self.facts.last().unwrap_or(own);
                 format!("its chain ends with {}, which is not trusted", last.issuer)
             }
+            CertificateError::Other(_) if own.is_authority => {
+                "it is an authority's certificate, which cannot be a server's own as well; give \
+                 the server one that is not"
+                    .to_owned()
+            }
+            CertificateError::Other(OtherError(error)) => error.to_string(),
             // Its Display names what it is: revoked, not for servers, and so on.
-            other => Error::InvalidCertificate(other.clone()).to_string(),
+            other => other.to_string(),
         }
     }
 }
@@ -191,6 +199,7 @@ impl Facts {
             subject: certificate.subject().to_string(),
             issuer: certificate.issuer().to_string(),
             names: names(&certificate),
+            is_authority: certificate.is_ca(),
             not_after: certificate.validity().not_after.timestamp(),
         })
     }

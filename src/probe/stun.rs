@@ -138,17 +138,12 @@ impl Asked {
 
     /// Silence is a timeout; a server that says something else does not speak STUN.
     fn unanswered(&self, target: &Target, with: StepContext<'_>) -> Failure {
-        let requests = self.requests;
         let Some(unfit) = self.unfit else {
-            return with
-                .deadline
-                .failure(format_args!("waiting for an answer of {target} to {requests} requests"));
+            return with.deadline.failure(format_args!("waiting for an answer of {target}"));
         };
         let others = self.others;
-        let text = format!(
-            "{target} has not answered {requests} requests; {others} other datagrams came, the \
-             last of them {unfit}"
-        );
+        let text =
+            format!("{target} did not answer; what came instead, {others} in all, is {unfit}");
         failure(FailureReason::Protocol, text)
     }
 }

@@ -51,7 +51,7 @@ pub(super) enum Unfit {
     #[error("not a STUN message")]
     NotStun,
     /// The checksum in it is another.
-    #[error("its fingerprint is wrong")]
+    #[error("a STUN message with a wrong fingerprint")]
     Fingerprint,
     /// A request, or another method's.
     #[error("not an answer to a binding request")]

@@ -145,13 +145,15 @@ impl Others {
         }
     }
 
+    fn last(&self) -> String {
+        quote(&String::from_utf8_lossy(&self.last))
+    }
+
     fn words(&self) -> String {
         match self.arrived {
             0 => "nothing else did".to_owned(),
-            count => {
-                let last = quote(&String::from_utf8_lossy(&self.last));
-                format!("{count} others came, the last: {last}")
-            }
+            1 => format!("another came: {}", self.last()),
+            count => format!("{count} others came, the last: {}", self.last()),
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use super::super::certificate::Chain;
 use super::super::spec::{Action, NameCheck, TlsOptions, TlsStep, TlsVersion};
+use super::super::{Context, SlotStart, run_once};
 use super::servers::{Server, linger, raw, write};
 use super::{assert_failure, assert_success, phases, run, run_within, step};
+use crate::base::clock::{Clock, UnixNanos};
 use crate::model::probe::{FailureReason, Phase, ProbeRun};
+use crate::telemetry::Telemetry;
 use proptest::prelude::*;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -28,12 +31,20 @@ struct Given {
 
 impl Authority {
     fn new(name: &str, until: (i32, u8)) -> Self {
+        Self::under(None, name, until)
+    }
+
+    fn under(parent: Option<&Self>, name: &str, until: (i32, u8)) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.not_after = date_time_ymd(until.0, until.1, 1);
         let key = KeyPair::generate().expect("a key");
-        let made = params.self_signed(&key).expect("a certificate");
+        let made = match parent {
+            Some(parent) => params.signed_by(&key, &parent.issuer),
+            None => params.self_signed(&key),
+        };
+        let made = made.expect("a certificate");
         let (pem, certificate) = (made.pem().into(), made.der().clone());
         Self { pem, certificate, issuer: Issuer::new(params, key) }
     }
@@ -171,8 +182,49 @@ async fn refusals_say_what_is_wrong() {
     let whole = serve(given, &[&authority], rustls::ALL_VERSIONS, &[]).await;
     let words = "its chain ends with CN=Known Authority, which is not trusted";
     check(&whole, stranger.trusted(), words).await;
+    let between = Authority::under(Some(&authority), "Between", (2021, 4));
+    let given = between.give((2020, 1), (2089, 1));
+    let stale = serve(given, &[&between], rustls::ALL_VERSIONS, &[]).await;
+    let words = "its authority CN=Between expired 2021-04-01T00:00:00Z, ";
+    check(&stale, authority.trusted(), words).await;
     let insecure = TlsOptions { insecure_skip_verify: true, ..TlsOptions::default() };
     assert_success(&run_tls(shake(&expired, insecure)).await);
+}
+
+/// Guarantees that an authority's certificate in the place of a server's is called that.
+#[tokio::test]
+async fn an_authority_is_no_server() {
+    let authority = Authority::new("Both", (2090, 1));
+    let key = authority.issuer.key().serialize_der();
+    let both = Given { certificate: authority.certificate.clone(), key };
+    let run = run_tls(shake(&plainly(both).await, authority.trusted())).await;
+    assert_failure(&run, FailureReason::Tls, "is refused: it is an authority's certificate");
+}
+
+/// Guarantees that validity is judged by the clock of the run.
+#[tokio::test]
+async fn the_clock_decides_what_is_valid() {
+    let authority = Authority::new("Known Authority", (2090, 1));
+    let server = plainly(authority.give((2020, 1), (2089, 1))).await;
+    let valid_for = Some(Duration::from_secs(14 * 86_400));
+    let tls = TlsStep { valid_for, ..shake(&server, authority.trusted()) };
+    let spec = super::spec(vec![step("1", Action::Tls(tls))]);
+    let run_at = async |now: &str| {
+        let now = chrono::DateTime::parse_from_rfc3339(now).expect("an instant").timestamp();
+        let clock = Clock::manual(UnixNanos::from_seconds(now as u64));
+        let context = Context::new(clock, Telemetry::new());
+        run_once(&spec, SlotStart::now(&context.clock), &context).await
+    };
+    let early = run_at("2019-12-31T00:00:00Z").await;
+    let words = "it is valid only from 2020-01-01T00:00:00Z on, in 1d";
+    assert_failure(&early, FailureReason::Tls, words);
+    assert_success(&run_at("2088-12-18T00:00:00Z").await);
+    let soon = run_at("2088-12-18T00:00:01Z").await;
+    let words = "expected that the certificates are valid for 14d more, found: it expires \
+                 2089-01-01T00:00:00Z, in 13d 23h";
+    assert_failure(&soon, FailureReason::Check, words);
+    let late = run_at("2089-01-03T00:00:00Z").await;
+    assert_failure(&late, FailureReason::Tls, "it expired 2089-01-01T00:00:00Z, 2d");
 }
 
 /// Guarantees that a certificate that only itself vouches for is called that.
@@ -219,20 +271,6 @@ async fn checks_look_behind_a_good_handshake() {
     let others = "it is for localhost, *.example.com, 127.0.0.1";
     assert_eq!(found("the certificate is for api.example.org"), others);
     assert_eq!(found("the certificate is for *.example.org"), others);
-}
-
-/// Guarantees that a certificate that will expire soon fails by our clock, with the time left.
-#[tokio::test]
-async fn a_certificate_may_expire_soon() {
-    let authority = Authority::new("Known Authority", (2090, 1));
-    let server = plainly(authority.give((2020, 1), (2089, 1))).await;
-    let ask = |days: u64| TlsStep {
-        valid_for: Some(Duration::from_secs(days * 86_400)),
-        ..shake(&server, authority.trusted())
-    };
-    assert_success(&run_tls(ask(14)).await);
-    let run = run_tls(ask(100 * 366)).await;
-    assert_failure(&run, FailureReason::Check, "it expires 2089-01-01T00:00:00Z, in ");
 }
 
 /// Guarantees the failures that are not the certificate's: no TLS at all, a closed connection, and
