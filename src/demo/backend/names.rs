@@ -191,6 +191,9 @@ fn soa(zone: &Name) -> SOA {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::clock::Clock;
+    use crate::probe::{Context, SlotStart, run_once};
+    use crate::telemetry::Telemetry;
     use hickory_proto::op::Query;
 
     fn query(name: &str, record_type: RecordType) -> Vec<u8> {
@@ -239,6 +242,22 @@ mod tests {
         let mut message = vec![0; usize::from(stream.read_u16().await.unwrap())];
         let _ = stream.read_exact(&mut message).await.unwrap();
         assert_eq!(message, datagram[..length]);
+        assert!(shutdown.drain(Duration::from_secs(30)).await, "the name server ends");
+    }
+
+    /// Guarantees that the shipped probes of names pass here.
+    #[tokio::test]
+    async fn the_shipped_probes_pass() {
+        let sockets = NameSockets::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let (address, shutdown) = (sockets.address().to_string(), Shutdown::new());
+        shutdown.spawn(start_names(sockets, shutdown.clone()));
+        let text = include_str!("../../../probes/dns.yaml").replace(NAMES_ADDRESS, &address);
+        let loaded = crate::config::load_embedded(&[("probes/dns.yaml", &text)], &|_| true);
+        let context = Context::new(Clock::system(), Telemetry::new());
+        for probe in loaded.settings.expect("no mistakes").probes {
+            let run = run_once(&probe, SlotStart::now(&context.clock), &context).await;
+            assert!(run.succeeded(), "{}: {:?}", probe.name, run.failure);
+        }
         assert!(shutdown.drain(Duration::from_secs(30)).await, "the name server ends");
     }
 }
