@@ -15,6 +15,7 @@ mod cron;
 mod daemon;
 mod fields;
 mod files;
+mod grpc;
 mod http;
 mod names;
 mod parse;

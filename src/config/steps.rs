@@ -61,7 +61,7 @@ struct Earlier {
 }
 
 /// The protocols' blocks: keys of a probe, and of a step.
-pub(super) const PROTOCOLS: &[&str] = &["http", "websocket", "sse"];
+pub(super) const PROTOCOLS: &[&str] = &["http", "websocket", "sse", "grpc"];
 
 // === impl Steps ===
 
@@ -148,6 +148,7 @@ impl<'t> Steps<'t> {
     fn action(&mut self, key: &str, node: &Node) -> Option<Action> {
         let (action, stream, target) = match key {
             "http" => (self.http(node).map(Action::Http), Stream::None, None),
+            "grpc" => (self.grpc(node).map(Action::Grpc), Stream::None, None),
             "websocket" => {
                 let step = self.websocket(node);
                 let target = step.as_ref().and_then(|step| parse_specimen(&step.url));

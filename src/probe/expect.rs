@@ -32,7 +32,7 @@ pub(super) enum Since {
 
 /// An expectation with its variables filled in.
 #[derive(Clone, Debug)]
-struct Wanted {
+pub(super) struct Wanted {
     json: Option<Value>,
     text: Option<FilledText>,
     event: Option<String>,
@@ -135,7 +135,11 @@ fn others(stream: &OpenStream) -> String {
 // === impl Wanted ===
 
 impl Wanted {
-    fn fill(expect: &Expect, variables: &Variables) -> Attempt<Self> {
+    /// The expectation with its variables filled in.
+    ///
+    /// # Errors
+    /// A local failure when a variable has no value.
+    pub(super) fn fill(expect: &Expect, variables: &Variables) -> Attempt<Self> {
         let json = expect.json.as_ref().map(|json| variables.fill_json(json)).transpose()?;
         let text =
             expect.text.as_ref().map(|text| FilledText::fill(text, variables)).transpose()?;
@@ -143,7 +147,8 @@ impl Wanted {
         Ok(Self { json, text, event })
     }
 
-    fn matches(&self, message: &Received) -> bool {
+    /// Whether it is this message.
+    pub(super) fn matches(&self, message: &Received) -> bool {
         let event = self.event.is_none() || self.event == message.event;
         event
             && self

@@ -14,7 +14,7 @@ use super::runner::Context;
 use super::spec::{Action, Expect, ProbeSpec, SseStep, Step, WebSocketStep};
 use super::stream::{OpenStream, StreamEnd};
 use super::template::Variables;
-use super::{http, sse, stream, websocket};
+use super::{grpc, http, sse, stream, websocket};
 use crate::base::clock::{MonoNanos, UnixNanos, nanos};
 use crate::model::probe::{
     CheckResult, Failure, FailureReason, Phase, PhaseTiming, RunId, StepResult,
@@ -130,6 +130,7 @@ impl<'a> Journey<'a> {
                 let stream = sse::open(sse, &step.name, with, record).await?;
                 listen(sse, keep(streams, stream), sent, with, record).await
             }
+            Action::Grpc(grpc) => grpc::run(grpc, with, record).await,
             Action::Expect { on, expect } => {
                 let stream = find(streams, on)?;
                 record.talks("expect", stream.target.to_string());

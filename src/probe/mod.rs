@@ -24,6 +24,7 @@ mod dial;
 mod executor;
 mod expect;
 mod failure;
+pub mod grpc;
 mod http;
 mod http_exchange;
 mod journey;

@@ -89,6 +89,11 @@ impl StepRecord {
         self.result.message_latency_ns = Some(nanos(arrived.since(since)));
     }
 
+    /// The measured value of a step that has no single message: from its sending to where it was done.
+    pub(super) fn value(&mut self, since: MonoNanos, done: MonoNanos) {
+        self.result.message_latency_ns = Some(nanos(done.since(since)));
+    }
+
     /// Ends the step: one that passed with its last phase, so that checking and capturing are not
     /// part of it; one that failed now.
     pub(super) fn finish(mut self, failure: Option<Failure>) -> StepResult {

@@ -3,6 +3,7 @@
 //! Texts may hold templates, `${run.id}` and captured `${step.name}` values, filled in at each run
 //! (`template`). Everything else is resolved: durations, regular expressions, JSON.
 
+use super::grpc::GrpcStep;
 use super::writes::WriteTarget;
 use crate::base::secret::Secret;
 use crate::model::labels::Labels;
@@ -65,6 +66,8 @@ pub enum Action {
     WebSocket(WebSocketStep),
     /// Opens an event stream; may expect.
     Sse(SseStep),
+    /// One gRPC call and its answer, or a stream of answers.
+    Grpc(GrpcStep),
     /// Waits for a message on a stream that an earlier step opened.
     Expect {
         /// The step that opened it.

@@ -6,6 +6,7 @@
 //! value into a text doubles its dollars.
 
 use super::failure::{Attempt, failure};
+use super::grpc::{Call, GrpcStep};
 use super::spec::{
     Action, BodyCheck, Expect, HeaderText, HttpStep, ProbeSpec, SseStep, Step, TextCheck,
     WebSocketStep,
@@ -170,6 +171,7 @@ fn texts(step: &Step) -> Vec<&str> {
         Action::Http(http) => http_texts(http, &mut texts),
         Action::WebSocket(websocket) => websocket_texts(websocket, &mut texts),
         Action::Sse(sse) => sse_texts(sse, &mut texts),
+        Action::Grpc(grpc) => grpc_texts(grpc, &mut texts),
         Action::Expect { expect, .. } => expect_texts(expect, &mut texts),
         Action::Send { send, .. } => texts.push(send),
     }
@@ -187,6 +189,20 @@ fn http_texts<'a>(step: &'a HttpStep, texts: &mut Vec<&'a str>) {
             BodyCheck::Json(json) => json_texts(json, texts),
             BodyCheck::MaxBytes(_) => {}
         }
+    }
+}
+
+fn grpc_texts<'a>(step: &'a GrpcStep, texts: &mut Vec<&'a str>) {
+    texts.push(&step.url);
+    texts.extend(step.metadata.iter().map(|(_, text)| HeaderText::reveal(text)));
+    match &step.call {
+        Call::Health { service } => texts.push(service),
+        Call::Method { messages, .. } => {
+            messages.iter().for_each(|message| json_texts(message, texts));
+        }
+    }
+    if let Some(expect) = &step.expect {
+        expect_texts(expect, texts);
     }
 }
 

@@ -41,6 +41,7 @@ fn address(step: &crate::probe::spec::Step) -> Option<&str> {
         Action::Http(step) => Some(&step.url),
         Action::WebSocket(step) => Some(&step.url),
         Action::Sse(step) => Some(&step.url),
+        Action::Grpc(step) => Some(&step.url),
         Action::Expect { .. } | Action::Send { .. } => None,
     }
 }

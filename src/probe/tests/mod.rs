@@ -2,6 +2,7 @@
 
 mod arrival;
 mod calendar;
+mod grpc;
 mod http;
 mod journey;
 mod scheduler;
