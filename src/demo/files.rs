@@ -23,11 +23,12 @@ pub const BURN: BurnPair = BurnPair {
 /// Path templates of the sample back end, for phones that report whole URLs only.
 pub const ROUTES: [&str; 2] = ["/rooms/{id}/messages", "/messages/{id}"];
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("probes/chat-echo.yaml", include_str!("../../probes/chat-echo.yaml")),
     ("probes/room-delivery.yaml", include_str!("../../probes/room-delivery.yaml")),
     ("probes/feed.yaml", include_str!("../../probes/feed.yaml")),
     ("probes/rest.yaml", include_str!("../../probes/rest.yaml")),
+    ("probes/grpc.yaml", include_str!("../../probes/grpc.yaml")),
     ("alerts/slos.yaml", include_str!("../../alerts/slos.yaml")),
     ("alerts/routing.yaml", include_str!("../../alerts/routing.yaml")),
 ];

@@ -1,11 +1,12 @@
 //! The sample real-time back end: chat rooms over WebSocket, a feed of everything over SSE, and a
-//! REST API. It is what the shipped probes and the simulated phones talk to.
+//! REST API; and a little gRPC. It is what the shipped probes and the simulated phones talk to.
 //!
 //! It reads the [`Conditions`] at every request, so the script can break it while it runs. Rooms,
 //! streams, kept messages and requests in flight all have limits; beyond them it answers 503.
 
 mod chat;
 mod feed;
+mod grpc;
 mod hub;
 mod rest;
 
@@ -65,7 +66,7 @@ struct Shared {
 /// requests that are being answered. Streams end at once.
 ///
 /// Routes: WebSocket `/chat` and `/rooms/{id}`; `POST` and `GET /rooms/{id}/messages`;
-/// `GET /messages/{id}`; SSE `GET /feed`; `GET /health`.
+/// `GET /messages/{id}`; SSE `GET /feed`; `GET /health`; gRPC `demo.Chat`, health and reflection.
 pub async fn start_backend(listener: TcpListener, conditions: Arc<Conditions>, shutdown: Shutdown) {
     let clock = Clock::system();
     let service = Service(Arc::new(Shared {
@@ -110,6 +111,7 @@ fn router(service: Service) -> Router {
         .route("/feed", get(feed::feed))
         .route("/health", get(rest::health))
         .merge(rest)
+        .merge(grpc::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(service)
 }
