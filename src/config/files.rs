@@ -123,15 +123,20 @@ impl Files {
 
     /// Reads a file that a configuration file names, relative to the folder of the latter.
     pub(super) fn read_beside(&self, file: u32, name: &str) -> Result<String, String> {
+        utf8(self.read_bytes_beside(file, name)?)
+    }
+
+    /// As [`Files::read_beside`], of a file that is no text.
+    pub(super) fn read_bytes_beside(&self, file: u32, name: &str) -> Result<Vec<u8>, String> {
         let base = self.path(file);
         let path = base.parent().unwrap_or(Path::new("")).join(name);
         if self.on_disk {
-            let text = read_text(&path);
+            let bytes = read_bytes(&path);
             let _ = self.named.borrow_mut().insert(path);
-            return text;
+            return bytes;
         }
         let known = self.list.iter().find(|file| file.path == path);
-        known.map(|file| file.text.clone()).ok_or_else(|| "no such file".to_owned())
+        known.map(|file| file.text.clone().into_bytes()).ok_or_else(|| "no such file".to_owned())
     }
 
     fn read_main(&mut self, location: &Location, problems: &Problems) {
@@ -225,6 +230,11 @@ fn is_yaml(path: &Path) -> bool {
 
 /// Reads a whole text file of bounded length.
 fn read_text(path: &Path) -> Result<String, String> {
+    utf8(read_bytes(path)?)
+}
+
+/// Reads a whole file of bounded length.
+fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     // Opening a pipe would wait for a writer.
     if !fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
         return Err("it is not a regular file".to_owned());
@@ -236,6 +246,10 @@ fn read_text(path: &Path) -> Result<String, String> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(format!("it is longer than {} MiB", MAX_FILE_BYTES / (1024 * 1024)));
     }
+    Ok(bytes)
+}
+
+fn utf8(bytes: Vec<u8>) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
         let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;

@@ -166,9 +166,18 @@ impl Steps<'_> {
 
     /// Headers to send, names in lower case.
     pub(super) fn headers(&self, fields: &mut Fields<'_>) -> Vec<(String, HeaderText)> {
-        let Some(node) = fields.get("headers") else { return Vec::new() };
+        self.headers_under("headers", fields)
+    }
+
+    /// Headers to send that stand under `key`, names in lower case.
+    pub(super) fn headers_under(
+        &self,
+        key: &'static str,
+        fields: &mut Fields<'_>,
+    ) -> Vec<(String, HeaderText)> {
+        let Some(node) = fields.get(key) else { return Vec::new() };
         let Value::Map(entries) = &node.value else {
-            self.cx.expected(node, "headers", "a mapping of names and values");
+            self.cx.expected(node, key, "a mapping of names and values");
             return Vec::new();
         };
         self.cx.check_header_count(node, entries.len());

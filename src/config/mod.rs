@@ -18,6 +18,7 @@ mod endpoint;
 mod exec;
 mod fields;
 mod files;
+mod grpc;
 mod http;
 mod icmp;
 mod ledger;

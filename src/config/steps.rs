@@ -74,7 +74,7 @@ struct Earlier {
 
 /// The protocols' blocks: keys of a probe, and of a step.
 pub(super) const PROTOCOLS: &[&str] =
-    &["http", "websocket", "sse", "dns", "icmp", "exec", "tcp", "tls", "udp", "stun"];
+    &["http", "websocket", "sse", "dns", "icmp", "exec", "tcp", "tls", "udp", "stun", "grpc"];
 
 // === impl Steps ===
 
@@ -167,6 +167,7 @@ impl<'t> Steps<'t> {
     fn action(&mut self, key: &str, node: &Node) -> Option<Action> {
         let (action, stream, target) = match key {
             "http" => (self.http(node).map(Action::Http), Stream::None, None),
+            "grpc" => (self.grpc(node).map(Action::Grpc), Stream::None, None),
             "websocket" => {
                 let step = self.websocket(node);
                 let target = step.as_ref().and_then(|step| parse_specimen(&step.url));

@@ -22,7 +22,7 @@ pub const BURN: BurnPair = BurnPair {
 /// Path templates of the sample back end, for phones that report whole URLs only.
 pub const ROUTES: [&str; 2] = ["/rooms/{id}/messages", "/messages/{id}"];
 
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("probes/chat-echo.yaml", include_str!("../../probes/chat-echo.yaml")),
     ("probes/room-delivery.yaml", include_str!("../../probes/room-delivery.yaml")),
     ("probes/feed.yaml", include_str!("../../probes/feed.yaml")),
@@ -31,6 +31,7 @@ const FILES: [(&str, &str); 10] = [
     ("probes/icmp.yaml", include_str!("../../probes/icmp.yaml")),
     ("probes/tcp.yaml", include_str!("../../probes/tcp.yaml")),
     ("probes/udp.yaml", include_str!("../../probes/udp.yaml")),
+    ("probes/grpc.yaml", include_str!("../../probes/grpc.yaml")),
     ("alerts/slos.yaml", include_str!("../../alerts/slos.yaml")),
     ("alerts/routing.yaml", include_str!("../../alerts/routing.yaml")),
 ];

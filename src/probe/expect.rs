@@ -174,6 +174,10 @@ impl Receipt {
 // === impl Wanted ===
 
 impl Wanted {
+    /// The expectation with its variables filled in.
+    ///
+    /// # Errors
+    /// A local failure when a variable has no value.
     pub(super) fn fill(expect: &Expect, variables: &Variables) -> Attempt<Self> {
         let json = expect.json.as_ref().map(|json| variables.fill_json(json)).transpose()?;
         let text =
@@ -182,7 +186,8 @@ impl Wanted {
         Ok(Self { json, text, event })
     }
 
-    fn matches(&self, message: &Received) -> bool {
+    /// Whether it is this message.
+    pub(super) fn matches(&self, message: &Received) -> bool {
         let event = self.event.is_none() || self.event == message.event;
         event
             && self

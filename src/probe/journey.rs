@@ -15,7 +15,7 @@ use super::runner::Context;
 use super::spec::{Action, Expect, ProbeSpec, Repeat, SseStep, Step, WebSocketStep};
 use super::stream::{OpenStream, StreamEnd};
 use super::template::Variables;
-use super::{http, ledger, sse, stream, stun, tcp, tls_handshake, udp, websocket};
+use super::{grpc, http, ledger, sse, stream, stun, tcp, tls_handshake, udp, websocket};
 use crate::base::clock::{MonoNanos, UnixNanos, nanos};
 use crate::model::probe::{
     CheckResult, Failure, FailureReason, Phase, PhaseTiming, RunId, StepResult,
@@ -143,6 +143,7 @@ impl<'a> Journey<'a> {
             Action::Tls(tls) => tls_handshake::run(tls, with, record).await,
             Action::Udp(udp) => udp::run(udp, with, record).await,
             Action::Stun(stun) => stun::run(stun, with, record).await,
+            Action::Grpc(grpc) => grpc::run(grpc, with, record).await,
             Action::Expect { on, expect } => {
                 let receivers = receivers(streams, on)?;
                 match (receivers.as_slice(), since(expect, sent)?) {

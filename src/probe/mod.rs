@@ -32,6 +32,7 @@ mod executor;
 mod expect;
 mod failure;
 pub mod fanout;
+pub mod grpc;
 mod http;
 mod http_exchange;
 pub mod icmp;

@@ -10,6 +10,7 @@ pub use super::stun::StunStep;
 pub use super::tcp::{TcpStep, Turn};
 pub use super::tls_handshake::{TlsStep, TlsVersion};
 pub use super::udp::UdpStep;
+use super::grpc::GrpcStep;
 use super::writes::WriteTarget;
 use crate::base::secret::Secret;
 use crate::model::labels::Labels;
@@ -88,6 +89,8 @@ pub enum Action {
     Udp(UdpStep),
     /// Sends a STUN binding request.
     Stun(StunStep),
+    /// One gRPC call and its answer, or a stream of answers.
+    Grpc(GrpcStep),
     /// Waits for a message on a stream that an earlier step opened.
     Expect {
         /// The steps that opened it; of more than one stream, each must get the message.
@@ -305,6 +308,7 @@ impl Action {
             Self::Tls(_) => "tls",
             Self::Udp(_) => "udp",
             Self::Stun(_) => "stun",
+            Self::Grpc(_) => "grpc",
             Self::Expect { .. } => "expect",
             Self::Send { .. } => "send",
             Self::Ledger { .. } => "ledger",

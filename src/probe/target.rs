@@ -126,8 +126,8 @@ fn unusable(why: &str) -> Failure {
     failure(FailureReason::Local, format!("the URL is unusable: {why}"))
 }
 
-/// Undoes the percent-encoding with which URLs carry credentials.
-fn unescape(text: &str) -> String {
+/// Undoes percent-encoding, as of credentials in URLs; what is none stays as it is.
+pub(super) fn unescape(text: &str) -> String {
     let mut parts = text.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {

@@ -8,6 +8,7 @@
 //! value into a text doubles its dollars.
 
 use super::failure::{Attempt, failure};
+use super::grpc::{Call, GrpcStep};
 use super::spec::{
     Action, BodyCheck, Expect, HeaderText, HttpStep, ProbeSpec, SseStep, Step, TextCheck,
     WebSocketStep,
@@ -198,6 +199,7 @@ fn texts(step: &Step) -> Vec<&str> {
         Action::Tls(tls) => texts.push(&tls.url),
         Action::Udp(udp) => udp.texts(&mut texts),
         Action::Stun(stun) => texts.push(&stun.url),
+        Action::Grpc(grpc) => grpc_texts(grpc, &mut texts),
         Action::Expect { expect, .. } => expect_texts(expect, &mut texts),
         Action::Send { send, .. } => texts.push(send),
         Action::Ledger { .. } => {}
@@ -216,6 +218,20 @@ fn http_texts<'a>(step: &'a HttpStep, texts: &mut Vec<&'a str>) {
             BodyCheck::Json(json) => json_texts(json, texts),
             BodyCheck::MaxBytes(_) => {}
         }
+    }
+}
+
+fn grpc_texts<'a>(step: &'a GrpcStep, texts: &mut Vec<&'a str>) {
+    texts.push(&step.url);
+    texts.extend(step.metadata.iter().map(|(_, text)| HeaderText::reveal(text)));
+    match &step.call {
+        Call::Health { service } => texts.push(service),
+        Call::Method { messages, .. } => {
+            messages.iter().for_each(|message| json_texts(message, texts));
+        }
+    }
+    if let Some(expect) = &step.expect {
+        expect_texts(expect, texts);
     }
 }
 

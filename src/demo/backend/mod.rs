@@ -1,5 +1,5 @@
 //! The sample real-time back end: chat rooms over WebSocket, a feed of everything over SSE, and a
-//! REST API. It is what the shipped probes and the simulated phones talk to.
+//! REST API; and a little gRPC. It is what the shipped probes and the simulated phones talk to.
 //!
 //! It reads the [`Conditions`] at every request, so the script can break it while it runs. Rooms,
 //! streams, kept messages and requests in flight all have limits; beyond them it answers 503.
@@ -7,6 +7,7 @@
 mod chat;
 mod datagrams;
 mod feed;
+mod grpc;
 mod hub;
 mod names;
 mod rest;
@@ -69,8 +70,8 @@ struct Shared {
 /// requests that are being answered. Streams end at once.
 ///
 /// Routes: WebSocket `/chat` and `/rooms/{id}`; `POST` and `GET /rooms/{id}/messages`;
-/// `GET /messages/{id}`; SSE `GET /feed`; `GET /health`. On loopback, datagrams to the same address
-/// are answered as well.
+/// `GET /messages/{id}`; SSE `GET /feed`; `GET /health`; gRPC `demo.Chat`, health and reflection. On
+/// loopback, datagrams to the same address are answered as well.
 pub async fn start_backend(listener: TcpListener, conditions: Arc<Conditions>, shutdown: Shutdown) {
     let clock = Clock::system();
     let service = Service(Arc::new(Shared {
@@ -116,6 +117,7 @@ fn router(service: Service) -> Router {
         .route("/feed", get(feed::feed))
         .route("/health", get(rest::health))
         .merge(rest)
+        .merge(grpc::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(service)
 }

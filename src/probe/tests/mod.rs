@@ -5,6 +5,7 @@ mod calendar;
 mod dns;
 mod exec;
 mod fanout;
+mod grpc;
 mod http;
 mod journey;
 mod ledger;
