@@ -16,6 +16,7 @@ mod daemon;
 mod fields;
 mod files;
 mod http;
+mod mqtt;
 mod names;
 mod parse;
 mod probe;

@@ -36,6 +36,10 @@ pub(super) enum Stream {
     WebSocket,
     /// An event stream.
     Events,
+    /// Topics of an MQTT server.
+    Topics,
+    /// The same, and one of them to which messages may be sent.
+    TopicsAndRoute,
 }
 
 /// Reads steps, knowing those before.
@@ -61,7 +65,7 @@ struct Earlier {
 }
 
 /// The protocols' blocks: keys of a probe, and of a step.
-pub(super) const PROTOCOLS: &[&str] = &["http", "websocket", "sse"];
+pub(super) const PROTOCOLS: &[&str] = &["http", "websocket", "sse", "mqtt"];
 
 // === impl Steps ===
 
@@ -153,6 +157,13 @@ impl<'t> Steps<'t> {
                 let target = step.as_ref().and_then(|step| parse_specimen(&step.url));
                 (step.map(Action::WebSocket), Stream::WebSocket, target)
             }
+            "mqtt" => {
+                let step = self.mqtt(node);
+                let publishes = step.as_ref().is_some_and(|step| step.publish.is_some());
+                let stream = if publishes { Stream::TopicsAndRoute } else { Stream::Topics };
+                let target = step.as_ref().and_then(|step| parse_specimen(&step.url));
+                (step.map(Action::Mqtt), stream, target)
+            }
             _ => (self.sse(node).map(Action::Sse), Stream::Events, None),
         };
         self.earlier.push(Earlier { name: String::new(), stream, target });
@@ -179,6 +190,11 @@ impl<'t> Steps<'t> {
                 if stream == Stream::Events {
                     let message = "nothing can be sent on an event stream";
                     self.cx.problems.wrong_hint(node.at, message, "send it with an http: step");
+                } else if stream == Stream::Topics && step.is_some_and(|step| step.target.is_some())
+                {
+                    let message = "the step that connected names no topic to send to";
+                    let hint = "add publish: { topic: … } to its mqtt: block";
+                    self.cx.problems.wrong_hint(node.at, message, hint);
                 } else if let Some(target) = step.and_then(|step| step.target.as_ref()) {
                     self.cx.check_write(node.at, target, self.writes);
                 }

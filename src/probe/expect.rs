@@ -36,6 +36,8 @@ struct Wanted {
     json: Option<Value>,
     text: Option<FilledText>,
     event: Option<String>,
+    /// What an event is called where the message comes from.
+    event_name: &'static str,
 }
 
 /// What a wait came to.
@@ -54,7 +56,7 @@ pub(super) async fn fulfil(
     with: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<Bytes> {
-    let wanted = Wanted::fill(expect, with.variables)?;
+    let wanted = Wanted::fill(expect, stream.protocol, with.variables)?;
     let seen = wait(&wanted, stream, since, with, record.now()).await;
     let budget =
         expect.within.map_or_else(String::new, |within| format!(" within {}", humane(within)));
@@ -135,12 +137,13 @@ fn others(stream: &OpenStream) -> String {
 // === impl Wanted ===
 
 impl Wanted {
-    fn fill(expect: &Expect, variables: &Variables) -> Attempt<Self> {
+    fn fill(expect: &Expect, protocol: &str, variables: &Variables) -> Attempt<Self> {
         let json = expect.json.as_ref().map(|json| variables.fill_json(json)).transpose()?;
         let text =
             expect.text.as_ref().map(|text| FilledText::fill(text, variables)).transpose()?;
         let event = expect.event.as_ref().map(|event| variables.fill(event)).transpose()?;
-        Ok(Self { json, text, event })
+        let event_name = if protocol == "mqtt" { "a message on topic" } else { "an event of type" };
+        Ok(Self { json, text, event, event_name })
     }
 
     fn matches(&self, message: &Received) -> bool {
@@ -160,7 +163,7 @@ impl Wanted {
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.event {
-            Some(event) => write!(f, "an event of type {}", quote(event))?,
+            Some(event) => write!(f, "{} {}", self.event_name, quote(event))?,
             None => f.write_str("a message")?,
         }
         if let Some(json) = &self.json {

@@ -11,10 +11,10 @@ use super::failure::{Attempt, failure};
 use super::marking::Mark;
 use super::record::StepRecord;
 use super::runner::Context;
-use super::spec::{Action, Expect, ProbeSpec, SseStep, Step, WebSocketStep};
-use super::stream::{OpenStream, StreamEnd};
+use super::spec::{Action, Expect, MqttStep, ProbeSpec, SseStep, Step, WebSocketStep};
+use super::stream::{Findings, OpenStream, StreamEnd};
 use super::template::Variables;
-use super::{http, sse, stream, websocket};
+use super::{http, mqtt, sse, stream, websocket};
 use crate::base::clock::{MonoNanos, UnixNanos, nanos};
 use crate::model::probe::{
     CheckResult, Failure, FailureReason, Phase, PhaseTiming, RunId, StepResult,
@@ -69,7 +69,8 @@ impl<'a> Journey<'a> {
                 return Some(failure);
             }
         }
-        self.await_closes(deadline).await
+        let failure = self.await_closes(deadline).await;
+        failure.or_else(|| self.judge_streams())
     }
 
     /// The results so far.
@@ -96,6 +97,12 @@ impl<'a> Journey<'a> {
     /// Ends the streams politely and hands back the results of all steps.
     pub(super) async fn hang_up(mut self) -> Vec<StepResult> {
         drop(join_all(self.streams.iter_mut().map(stream::hang_up)).await);
+        for (step, findings) in findings(&self.streams) {
+            let result = self.steps.iter_mut().find(|result| result.name == step);
+            result
+                .into_iter()
+                .for_each(|result| result.attributes.extend(findings.attributes.clone()));
+        }
         self.steps
     }
 
@@ -124,11 +131,15 @@ impl<'a> Journey<'a> {
             Action::Http(http) => http::run(http, with, record).await.map(Some),
             Action::WebSocket(websocket) => {
                 let stream = websocket::open(websocket, &step.name, with, record).await?;
-                talk(websocket, keep(streams, stream), sent, with, record).await
+                talk(websocket.into(), keep(streams, stream), sent, with, record).await
             }
             Action::Sse(sse) => {
                 let stream = sse::open(sse, &step.name, with, record).await?;
                 listen(sse, keep(streams, stream), sent, with, record).await
+            }
+            Action::Mqtt(mqtt) => {
+                let stream = mqtt::open(mqtt, &step.name, with, record).await?;
+                talk(mqtt.into(), keep(streams, stream), sent, with, record).await
             }
             Action::Expect { on, expect } => {
                 let stream = find(streams, on)?;
@@ -162,6 +173,25 @@ impl<'a> Journey<'a> {
         Ok(())
     }
 
+    /// Checks what must hold of streams as a whole, as far as they were read.
+    fn judge_streams(&mut self) -> Option<Failure> {
+        for (step, findings) in findings(&self.streams) {
+            let result = self.steps.iter_mut().find(|result| result.name == step);
+            let (Some(result), Some((name, found))) = (result, findings.check) else { continue };
+            let found = found.err();
+            let wrong = found.as_ref().map(|found| {
+                let text = format!("expected that over {} {name}, but {found}", result.target);
+                failure(FailureReason::Check, text)
+            });
+            result.checks.push(CheckResult { name, passed: found.is_none(), found });
+            result.failure.clone_from(&wrong);
+            if wrong.is_some() {
+                return wrong;
+            }
+        }
+        None
+    }
+
     async fn await_closes(&mut self, deadline: &Deadline) -> Option<Failure> {
         for stream in &self.streams {
             let Some(code) = stream.close_code else { continue };
@@ -179,6 +209,13 @@ impl<'a> Journey<'a> {
         }
         None
     }
+}
+
+/// What the readers of streams noticed, by the step that opened each.
+fn findings(streams: &[OpenStream]) -> impl Iterator<Item = (&str, Findings)> {
+    streams
+        .iter()
+        .filter_map(|stream| Some((stream.step.as_str(), stream.outlet.as_ref()?.findings())))
 }
 
 /// Adds how a stream ended to the result of the step that opened it.
@@ -228,9 +265,28 @@ fn since(expect: &Expect, sent: &[(String, MonoNanos)]) -> Attempt<Option<Since>
     Ok(Some(Since::Sent(*from)))
 }
 
-/// What a step does over the WebSocket that it opened.
+/// What a step does over the stream that it opened, in this order.
+struct Talk<'a> {
+    ping: bool,
+    send: Option<&'a str>,
+    expect: Option<&'a Expect>,
+}
+
+impl<'a> From<&'a WebSocketStep> for Talk<'a> {
+    fn from(step: &'a WebSocketStep) -> Self {
+        Self { ping: step.ping, send: step.send.as_deref(), expect: step.expect.as_ref() }
+    }
+}
+
+impl<'a> From<&'a MqttStep> for Talk<'a> {
+    fn from(step: &'a MqttStep) -> Self {
+        let send = step.publish.as_ref().and_then(|publish| publish.message.as_deref());
+        Self { ping: step.ping, send, expect: step.expect.as_ref() }
+    }
+}
+
 async fn talk(
-    step: &WebSocketStep,
+    step: Talk<'_>,
     stream: &mut OpenStream,
     sent: &[(String, MonoNanos)],
     with: StepContext<'_>,
@@ -240,10 +296,10 @@ async fn talk(
         stream::ping(step.expect.is_none(), stream, with, record).await?;
     }
     let mut own = stream.asked;
-    if let Some(text) = &step.send {
+    if let Some(text) = step.send {
         own = stream::send(with.variables.fill(text)?, stream, with, record).await?;
     }
-    let Some(expect) = &step.expect else { return Ok(None) };
+    let Some(expect) = step.expect else { return Ok(None) };
     let since = since(expect, sent)?.unwrap_or(Since::Sent(own));
     fulfil(expect, stream, since, with, record).await.map(Some)
 }

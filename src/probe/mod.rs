@@ -29,6 +29,7 @@ mod http_exchange;
 mod journey;
 mod json_match;
 pub mod marking;
+pub mod mqtt;
 mod plan;
 mod record;
 mod runner;

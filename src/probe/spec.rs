@@ -3,6 +3,7 @@
 //! Texts may hold templates, `${run.id}` and captured `${step.name}` values, filled in at each run
 //! (`template`). Everything else is resolved: durations, regular expressions, JSON.
 
+pub use super::mqtt::{MqttPublish, MqttStep, MqttVersion, Qos};
 use super::writes::WriteTarget;
 use crate::base::secret::Secret;
 use crate::model::labels::Labels;
@@ -65,6 +66,8 @@ pub enum Action {
     WebSocket(WebSocketStep),
     /// Opens an event stream; may expect.
     Sse(SseStep),
+    /// Connects to an MQTT server; may subscribe, publish, expect.
+    Mqtt(MqttStep),
     /// Waits for a message on a stream that an earlier step opened.
     Expect {
         /// The step that opened it.
@@ -72,7 +75,7 @@ pub enum Action {
         /// What to wait for.
         expect: Expect,
     },
-    /// Sends a message on a WebSocket that an earlier step opened.
+    /// Sends a message on a stream that an earlier step opened.
     Send {
         /// The step that opened it.
         on: String,
@@ -224,7 +227,7 @@ pub struct Expect {
     pub json: Option<Arc<serde_json::Value>>,
     /// The message's text.
     pub text: Option<TextCheck>,
-    /// SSE: the event's type.
+    /// SSE: the event's type. MQTT: the topic.
     pub event: Option<String>,
     /// The budget. Later is a failure, told apart from never.
     pub within: Option<Duration>,

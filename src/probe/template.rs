@@ -170,6 +170,10 @@ fn texts(step: &Step) -> Vec<&str> {
         Action::Http(http) => http_texts(http, &mut texts),
         Action::WebSocket(websocket) => websocket_texts(websocket, &mut texts),
         Action::Sse(sse) => sse_texts(sse, &mut texts),
+        Action::Mqtt(mqtt) => {
+            texts.extend(mqtt.texts());
+            mqtt.expect.iter().for_each(|expect| expect_texts(expect, &mut texts));
+        }
         Action::Expect { expect, .. } => expect_texts(expect, &mut texts),
         Action::Send { send, .. } => texts.push(send),
     }

@@ -29,6 +29,8 @@ pub(super) enum Alpn {
     Http2,
     /// Whichever the server likes better.
     Either,
+    /// Nothing: the protocol is the port's.
+    None,
 }
 
 /// The configurations made so far.
@@ -101,6 +103,7 @@ impl TlsConfigs {
             Alpn::Http1 => vec![b"http/1.1".to_vec()],
             Alpn::Http2 => vec![b"h2".to_vec()],
             Alpn::Either => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            Alpn::None => Vec::new(),
         };
         Ok(config)
     }

@@ -7,6 +7,7 @@
 use super::failure::{Attempt, failure};
 use super::target::Target;
 use crate::model::probe::FailureReason;
+use std::net::Ipv4Addr;
 use url::{Host, Url};
 
 /// Methods that change nothing at the target.
@@ -76,7 +77,12 @@ fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        // In URLs of schemes that browsers do not know, an IPv4 address is a name like any other.
+        Some(Host::Domain(name)) => {
+            name == "localhost"
+                || name.ends_with(".localhost")
+                || name.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback())
+        }
         None => false,
     }
 }
@@ -139,6 +145,8 @@ mod tests {
         check("http://127.0.0.1:7070/rooms", true);
         check("ws://[::1]/", true);
         check("http://api.localhost/", true);
+        check("mqtt://127.0.0.1:1883", true);
+        check("mqtt://127.0.0.1.example.com:1883", false);
         check("http://0.0.0.0/", false);
         check("http://localhost.example.com/", false);
         check("http://169.254.169.254/", false);

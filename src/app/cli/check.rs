@@ -93,6 +93,7 @@ fn protocols(steps: &[Step]) -> String {
             Action::Http(_) => "http",
             Action::WebSocket(_) => "websocket",
             Action::Sse(_) => "sse",
+            Action::Mqtt(_) => "mqtt",
             Action::Expect { .. } | Action::Send { .. } => continue,
         };
         if !names.contains(&name) {

@@ -41,7 +41,8 @@ fn address(step: &crate::probe::spec::Step) -> Option<&str> {
         Action::Http(step) => Some(&step.url),
         Action::WebSocket(step) => Some(&step.url),
         Action::Sse(step) => Some(&step.url),
-        Action::Expect { .. } | Action::Send { .. } => None,
+        // The demo has a server of its own for these, which comes and goes with the back end.
+        Action::Mqtt(_) | Action::Expect { .. } | Action::Send { .. } => None,
     }
 }
 

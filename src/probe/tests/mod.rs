@@ -4,6 +4,8 @@ mod arrival;
 mod calendar;
 mod http;
 mod journey;
+mod mqtt;
+mod mqtt_broker;
 mod scheduler;
 mod servers;
 mod sse;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::task::AbortOnDropHandle;
@@ -52,6 +53,16 @@ pub(super) async fn http(router: Router) -> Server {
 
 /// The same over TLS, with a certificate for `localhost` and 127.0.0.1 that is handed back as PEM.
 pub(super) async fn https(router: Router) -> (Server, Arc<str>) {
+    let serve = move |stream| serve(router.clone(), stream);
+    secure(&[b"h2", b"http/1.1"], serve).await
+}
+
+/// A server that hands every connection to `serve` once it is secured, with a certificate as above.
+pub(super) async fn secure<F, S>(alpn: &[&[u8]], serve: S) -> (Server, Arc<str>)
+where
+    F: Future<Output = ()> + Send + 'static,
+    S: Fn(TlsStream<TcpStream>) -> F + Clone + Send + 'static,
+{
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -62,13 +73,13 @@ pub(super) async fn https(router: Router) -> (Server, Arc<str>) {
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .expect("a matching key");
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let server = raw(move |stream| {
-        let (acceptor, router) = (acceptor.clone(), router.clone());
+        let (acceptor, serve) = (acceptor.clone(), serve.clone());
         async move {
             if let Ok(stream) = acceptor.accept(stream).await {
-                serve(router, stream).await;
+                serve(stream).await;
             }
         }
     });
