@@ -119,7 +119,7 @@ impl Steps<'_> {
             let hint = "add client_id: with a name that stays the same from run to run";
             wrong(fields.at("clean_start"), message, hint);
         }
-        if !fields.has("client_id") && step.session_expiry.is_some_and(|expiry| !expiry.is_zero()) {
+        if !is_old && !fields.has("client_id") && step.session_expiry.is_some() {
             let message = "each run leaves a session behind at the server";
             let hint = "add client_id:, or remove session_expiry";
             self.cx.problems.warn(fields.at("session_expiry"), message, hint);

@@ -1,7 +1,6 @@
 //! The shipped `probes/` and `alerts/`, built into the binary, and how the demo bends them: real
 //! windows are weeks long, and nobody waits a week for a demo.
 
-use super::backend::DEFAULT_ADDRESS;
 use crate::base::secret::Secret;
 use crate::model::objective::{BurnPair, Severity, Slo};
 use crate::model::routing::{Channel, Receiver};
@@ -23,11 +22,12 @@ pub const BURN: BurnPair = BurnPair {
 /// Path templates of the sample back end, for phones that report whole URLs only.
 pub const ROUTES: [&str; 2] = ["/rooms/{id}/messages", "/messages/{id}"];
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("probes/chat-echo.yaml", include_str!("../../probes/chat-echo.yaml")),
     ("probes/room-delivery.yaml", include_str!("../../probes/room-delivery.yaml")),
     ("probes/feed.yaml", include_str!("../../probes/feed.yaml")),
     ("probes/rest.yaml", include_str!("../../probes/rest.yaml")),
+    ("probes/mqtt.yaml", include_str!("../../probes/mqtt.yaml")),
     ("alerts/slos.yaml", include_str!("../../alerts/slos.yaml")),
     ("alerts/routing.yaml", include_str!("../../alerts/routing.yaml")),
 ];
@@ -38,11 +38,14 @@ pub fn embedded() -> Vec<(&'static str, &'static str)> {
     FILES.to_vec()
 }
 
-/// The embedded files with the sample back end's default address replaced by where it really
+/// The embedded files with default addresses of the sample back end replaced by where it really
 /// listens.
 #[must_use]
-pub fn aimed_at(backend: SocketAddr) -> Vec<(String, String)> {
-    let aim = |text: &str| text.replace(DEFAULT_ADDRESS, &backend.to_string());
+pub fn aimed_at(servers: &[(&str, SocketAddr)]) -> Vec<(String, String)> {
+    let aim = |text: &str| {
+        let one = |text: String, (from, to): &(&str, SocketAddr)| text.replace(from, &to.to_string());
+        servers.iter().fold(text.to_owned(), one)
+    };
     FILES.iter().map(|(path, text)| ((*path).to_owned(), aim(text))).collect()
 }
 
@@ -68,6 +71,7 @@ pub fn redirect<'a>(receivers: impl IntoIterator<Item = &'a mut Receiver>, addre
 
 #[cfg(test)]
 mod tests {
+    use super::super::backend::{DEFAULT_ADDRESS, DEFAULT_MQTT_ADDRESS};
     use super::*;
     use crate::model::labels::Labels;
     use crate::model::matcher::Where;
@@ -126,10 +130,12 @@ mod tests {
     /// Guarantees that files speak to the back end that was started, wherever it listens.
     #[test]
     fn files_are_aimed_at_the_back_end() {
-        let files = aimed_at(SocketAddr::from(([127, 0, 0, 1], 45_001)));
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let files = aimed_at(&[(DEFAULT_ADDRESS, at(45_001)), (DEFAULT_MQTT_ADDRESS, at(45_002))]);
         let probes: String = files.into_iter().map(|(_, text)| text).collect();
         assert!(probes.contains("ws://127.0.0.1:45001/chat"));
-        assert!(!probes.contains(DEFAULT_ADDRESS));
+        assert!(probes.contains("mqtt://127.0.0.1:45002"));
+        assert!(!probes.contains(DEFAULT_ADDRESS) && !probes.contains(DEFAULT_MQTT_ADDRESS));
     }
 
     /// Guarantees that the demo's pair can fire for each objective that the files have, and does

@@ -4,7 +4,7 @@
 //! The daemon itself is somebody else's: [`World::run`] is given a hook that starts it with the
 //! embedded files and says where its page and its OTLP endpoint are.
 
-use super::backend::{DEFAULT_ADDRESS, start_backend};
+use super::backend::{DEFAULT_ADDRESS, DEFAULT_MQTT_ADDRESS, start_backend, start_mqtt};
 use super::cohort::Cohort;
 use super::conditions::Conditions;
 use super::files;
@@ -38,6 +38,8 @@ const EDGE_LIMIT: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// Where the sample back end listens; port 0 takes any that is free.
     pub backend: SocketAddr,
+    /// Where its MQTT server listens; port 0 takes any that is free.
+    pub mqtt: SocketAddr,
     /// What goes wrong when.
     pub script: Script,
     /// The demo ends by itself after this; otherwise when it is told to.
@@ -119,6 +121,7 @@ pub struct World {
     clock: Clock,
     conditions: Arc<Conditions>,
     backend: SocketAddr,
+    mqtt: SocketAddr,
     pager: SocketAddr,
     /// Of back end and pager.
     edge: Shutdown,
@@ -128,9 +131,10 @@ pub struct World {
 
 impl Default for Settings {
     fn default() -> Self {
-        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 7070));
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self {
-            backend: DEFAULT_ADDRESS.parse().unwrap_or(loopback),
+            backend: DEFAULT_ADDRESS.parse().unwrap_or_else(|_| loopback(7070)),
+            mqtt: DEFAULT_MQTT_ADDRESS.parse().unwrap_or_else(|_| loopback(7071)),
             script: Script::demo(),
             lasts: None,
             cohorts: Cohort::all(),
@@ -166,18 +170,17 @@ impl World {
         narrator: Narrator,
         clock: Clock,
     ) -> Result<Self, DemoError> {
-        let address = settings.backend;
-        let refused = |source| DemoError::Backend { address, source };
-        let listener = TcpListener::bind(address).await.map_err(refused)?;
-        let backend = listener.local_addr().map_err(refused)?;
+        let (listener, backend) = listen(settings.backend).await?;
+        let (topics, mqtt) = listen(settings.mqtt).await?;
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let pages = TcpListener::bind(loopback).await.map_err(DemoError::Pager)?;
         let pager = pages.local_addr().map_err(DemoError::Pager)?;
 
         let (conditions, edge) = (Arc::new(Conditions::calm()), Shutdown::new());
         edge.spawn(start_backend(listener, conditions.clone(), edge.clone()));
+        edge.spawn(start_mqtt(topics, edge.clone()));
         edge.spawn(receiver(pages, narrator.clone(), edge.clone()));
-        Ok(Self { settings, narrator, clock, conditions, backend, pager, edge })
+        Ok(Self { settings, narrator, clock, conditions, backend, mqtt, pager, edge })
     }
 
     /// Where the back end listens.
@@ -211,7 +214,10 @@ impl World {
     {
         let shutdown = Shutdown::new();
         let launch = Launch {
-            files: files::aimed_at(self.backend),
+            files: files::aimed_at(&[
+                (DEFAULT_ADDRESS, self.backend),
+                (DEFAULT_MQTT_ADDRESS, self.mqtt),
+            ]),
             pager: self.pager,
             region_attribute: REGION_ATTRIBUTE,
             routes: &files::ROUTES,
@@ -279,6 +285,14 @@ impl World {
             None => "it goes on until Ctrl-C".to_owned(),
         });
     }
+}
+
+/// A listener for a part of the back end, and where it is.
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), DemoError> {
+    let refused = |source| DemoError::Backend { address, source };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let at = listener.local_addr().map_err(refused)?;
+    Ok((listener, at))
 }
 
 /// Resolves after `lasts`; never without one.

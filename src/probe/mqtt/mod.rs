@@ -37,6 +37,9 @@ use url::Url;
 /// Where servers listen unless the URL says otherwise, without and with TLS.
 pub const DEFAULT_PORTS: [u16; 2] = [1883, 8883];
 
+/// The packet type of CONNACK.
+const CONNACK: u8 = 2;
+
 /// Who sends, as user properties.
 type Marks = Vec<(&'static str, String)>;
 
@@ -226,14 +229,23 @@ async fn ask(
     connection.write_all(question).await.map_err(broken)?;
     connection.flush().await.map_err(broken)?;
     let mut buffer = vec![0; READ_BYTES];
+    let mut is_first = true;
     loop {
         let length = connection.read(&mut buffer).await.map_err(broken)?;
         if length == 0 {
             let text = format!("{doing}: the server closed the connection");
             return Err(failure(FailureReason::Closed, text));
         }
+        let read = buffer.get(..length).unwrap_or_default();
+        if is_first && read.first().is_some_and(|header| header >> 4 != CONNACK) {
+            // Read as a length, the text of another protocol might be waited for in vain.
+            let said = quote(&String::from_utf8_lossy(read));
+            let text = format!("{doing}: the server answers with something else: {said}");
+            return Err(failure(FailureReason::Protocol, text));
+        }
+        is_first = false;
         let packets = framer
-            .feed(buffer.get(..length).unwrap_or_default())
+            .feed(read)
             .map_err(|error| failure(FailureReason::Protocol, format!("{doing}: {error}")))?;
         if !packets.is_empty() {
             return Ok(packets);

@@ -112,8 +112,10 @@ impl Broker {
             let Some(granted) = granted.map(|(_, qos)| *qos).max() else { continue };
             let qos = qos.min(granted);
             client.last_id += 1;
-            let write =
-                |dup| message(client.is_v5, topic, payload, client.last_id, qos, dup, false);
+            let write = |dup| {
+                let flags = u8::from(dup) << 3 | qos << 1;
+                message(client.is_v5, topic, payload, client.last_id, flags)
+            };
             let mut bytes = write(false);
             bytes.extend(duplicate.into_iter().flat_map(write));
             let outbox = client.outbox.clone();
@@ -244,7 +246,7 @@ impl Session {
             let kept = state.retained.iter().filter(|(topic, _)| matches(filter, topic));
             retained
                 .extend(kept.filter(|_| wanted || retained_anyway).flat_map(|(topic, payload)| {
-                    message(is_v5, topic, payload, 0, 0, false, true)
+                    message(is_v5, topic, payload, 0, 1)
                 }));
         }
         if !mute {
@@ -325,22 +327,15 @@ fn marks(properties: &[Property]) -> String {
     pairs.collect::<Vec<_>>().join(" ")
 }
 
-fn message(
-    is_v5: bool,
-    topic: &str,
-    payload: &[u8],
-    id: u16,
-    qos: u8,
-    dup: bool,
-    retain: bool,
-) -> Vec<u8> {
+/// A PUBLISH; `flags` are those of its header: DUP 8, quality of service 2 and 4, RETAIN 1.
+fn message(is_v5: bool, topic: &str, payload: &[u8], id: u16, flags: u8) -> Vec<u8> {
     let mut body = text(topic);
-    if qos > 0 {
+    if flags & 6 > 0 {
         body.extend(id.to_be_bytes());
     }
     body.extend(is_v5.then_some(0));
     body.extend(payload);
-    packet(0x30 | u8::from(dup) << 3 | qos << 1 | u8::from(retain), body)
+    packet(0x30 | flags, body)
 }
 
 fn packet(header: u8, body: Vec<u8>) -> Vec<u8> {
