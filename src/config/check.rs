@@ -16,21 +16,27 @@ const MAX_BODY_BYTES: u64 = 64 << 20;
 
 impl Steps<'_> {
     /// A message to wait for, on a stream of this kind:
-    /// `{ json, text, event, within, since }`.
+    /// `{ json, text, event, within, since }`, with `topic` instead of `event` on an MQTT server's.
     pub(super) fn expect(&self, node: &Node, stream: Stream) -> Option<Expect> {
         self.cx.fields(node, "an expectation", |fields| {
             let json = fields.get("json").and_then(|node| self.json(node, Secrets::Refused));
             let text = fields.get("text").and_then(|node| self.text_check(node, "text"));
-            let event = fields.text("event");
+            let is_mqtt = matches!(stream, Stream::Topics | Stream::TopicsAndRoute);
+            let event = if is_mqtt {
+                fields.get("topic").and_then(|node| self.checked_text(node, "topic"))
+            } else {
+                fields.text("event")
+            };
             let within = self.within(fields, "within");
             let since = fields.get("since").and_then(|node| self.earlier(node, "since"));
             if event.is_some() && stream == Stream::WebSocket {
                 let message = "only an event stream has events";
                 self.cx.problems.wrong_hint(fields.at("event"), message, "use json or text");
             }
-            if !(fields.has("json") || fields.has("text") || fields.has("event")) {
+            let kind = if is_mqtt { "topic" } else { "event" };
+            if !(fields.has("json") || fields.has("text") || fields.has(kind)) {
                 let hint = "for example expect: { json: { type: echo }, within: 100ms }";
-                let message = "an expectation needs json, text or event";
+                let message = format!("an expectation needs json, text or {kind}");
                 self.cx.problems.wrong_hint(fields.at, message, hint);
             }
             Expect { json: json.map(Arc::new), text, event, within, since }

@@ -22,6 +22,7 @@ mod grpc;
 mod http;
 mod icmp;
 mod ledger;
+mod mqtt;
 mod names;
 mod parse;
 mod probe;

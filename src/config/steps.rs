@@ -44,6 +44,10 @@ pub(super) enum Stream {
     WebSocket,
     /// An event stream.
     Events,
+    /// Topics of an MQTT server.
+    Topics,
+    /// The same, and one of them to which messages may be sent.
+    TopicsAndRoute,
 }
 
 /// Reads steps, knowing those before.
@@ -73,8 +77,20 @@ struct Earlier {
 }
 
 /// The protocols' blocks: keys of a probe, and of a step.
-pub(super) const PROTOCOLS: &[&str] =
-    &["http", "websocket", "sse", "dns", "icmp", "exec", "tcp", "tls", "udp", "stun", "grpc"];
+pub(super) const PROTOCOLS: &[&str] = &[
+    "http",
+    "websocket",
+    "sse",
+    "dns",
+    "icmp",
+    "exec",
+    "tcp",
+    "tls",
+    "udp",
+    "stun",
+    "grpc",
+    "mqtt",
+];
 
 // === impl Steps ===
 
@@ -180,6 +196,13 @@ impl<'t> Steps<'t> {
             "tls" => (self.tls_handshake(node).map(Action::Tls), Stream::None, None),
             "udp" => (self.udp(node).map(Action::Udp), Stream::None, None),
             "stun" => (self.stun(node).map(Action::Stun), Stream::None, None),
+            "mqtt" => {
+                let step = self.mqtt(node);
+                let publishes = step.as_ref().is_some_and(|step| step.publish.is_some());
+                let stream = if publishes { Stream::TopicsAndRoute } else { Stream::Topics };
+                let target = step.as_ref().and_then(|step| parse_specimen(&step.url));
+                (step.map(Action::Mqtt), stream, target)
+            }
             _ => (self.sse(node).map(Action::Sse), Stream::Events, None),
         };
         self.earlier.push(Earlier { name: String::new(), stream, count: 1, target });
@@ -194,7 +217,7 @@ impl<'t> Steps<'t> {
         own.count = count;
         if count > 1 && own.stream == Stream::None {
             let message = "`count` is for a step that opens a stream";
-            let hint = "put it beside websocket: or sse:";
+            let hint = "put it beside websocket:, sse: or mqtt:";
             self.cx.problems.wrong_hint(fields.at("count"), message, hint);
         }
         count
@@ -238,6 +261,10 @@ impl<'t> Steps<'t> {
                 if first.is_some_and(|step| step.stream == Stream::Events) {
                     let message = "nothing can be sent on an event stream";
                     self.cx.problems.wrong_hint(node.at, message, "send it with an http: step");
+                } else if first.is_some_and(|s| s.stream == Stream::Topics && s.target.is_some()) {
+                    let message = "the step that connected names no topic to send to";
+                    let hint = "add publish: { topic: … } to its mqtt: block";
+                    self.cx.problems.wrong_hint(node.at, message, hint);
                 } else if let Some(target) = first.and_then(|step| step.target.as_ref()) {
                     self.cx.check_write(node.at, target, self.writes);
                 }
@@ -252,7 +279,7 @@ impl<'t> Steps<'t> {
         let step = self.earlier.iter().find(|step| step.name == on)?;
         if step.stream == Stream::None {
             let message = format!("the step `{on}` leaves no stream open");
-            let hint = "name a step with a websocket: or sse: block";
+            let hint = "name a step with a websocket:, sse: or mqtt: block";
             self.cx.problems.wrong_hint(node.at, message, hint);
         }
         Some(step)

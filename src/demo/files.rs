@@ -22,7 +22,7 @@ pub const BURN: BurnPair = BurnPair {
 /// Path templates of the sample back end, for phones that report whole URLs only.
 pub const ROUTES: [&str; 2] = ["/rooms/{id}/messages", "/messages/{id}"];
 
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     ("probes/chat-echo.yaml", include_str!("../../probes/chat-echo.yaml")),
     ("probes/room-delivery.yaml", include_str!("../../probes/room-delivery.yaml")),
     ("probes/feed.yaml", include_str!("../../probes/feed.yaml")),
@@ -32,6 +32,7 @@ const FILES: [(&str, &str); 11] = [
     ("probes/tcp.yaml", include_str!("../../probes/tcp.yaml")),
     ("probes/udp.yaml", include_str!("../../probes/udp.yaml")),
     ("probes/grpc.yaml", include_str!("../../probes/grpc.yaml")),
+    ("probes/mqtt.yaml", include_str!("../../probes/mqtt.yaml")),
     ("alerts/slos.yaml", include_str!("../../alerts/slos.yaml")),
     ("alerts/routing.yaml", include_str!("../../alerts/routing.yaml")),
 ];
@@ -75,7 +76,7 @@ pub fn redirect<'a>(receivers: impl IntoIterator<Item = &'a mut Receiver>, addre
 
 #[cfg(test)]
 mod tests {
-    use super::super::backend::{DEFAULT_ADDRESS, NAMES_ADDRESS};
+    use super::super::backend::{DEFAULT_ADDRESS, DEFAULT_MQTT_ADDRESS, NAMES_ADDRESS};
     use super::*;
     use crate::model::labels::Labels;
     use crate::model::matcher::Where;
@@ -135,11 +136,16 @@ mod tests {
     #[test]
     fn files_are_aimed_at_the_back_end() {
         let on = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let files = aimed_at(&[(DEFAULT_ADDRESS, on(45_001)), (NAMES_ADDRESS, on(45_002))]);
-        let probes: String = files.into_iter().map(|(_, text)| text).collect();
+        let servers = [
+            (DEFAULT_ADDRESS, on(45_001)),
+            (DEFAULT_MQTT_ADDRESS, on(45_002)),
+            (NAMES_ADDRESS, on(45_003)),
+        ];
+        let probes: String = aimed_at(&servers).into_iter().map(|(_, text)| text).collect();
         assert!(probes.contains("ws://127.0.0.1:45001/chat"));
-        assert!(probes.contains("server: 127.0.0.1:45002"));
-        assert!(!probes.contains(DEFAULT_ADDRESS) && !probes.contains(NAMES_ADDRESS));
+        assert!(probes.contains("mqtt://127.0.0.1:45002"));
+        assert!(probes.contains("server: 127.0.0.1:45003"));
+        assert!(servers.iter().all(|(default, _)| !probes.contains(default)));
     }
 
     /// Guarantees that the demo's pair can fire for each objective that the files have, and does

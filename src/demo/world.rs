@@ -4,7 +4,7 @@
 //! The daemon itself is somebody else's: [`World::run`] is given a hook that starts it with the
 //! embedded files and says where its page and its OTLP endpoint are.
 
-use super::backend::{DEFAULT_ADDRESS, start_backend};
+use super::backend::{DEFAULT_ADDRESS, DEFAULT_MQTT_ADDRESS, start_backend, start_mqtt};
 use super::backend::{NAMES_ADDRESS, NameSockets, start_names};
 use super::cohort::Cohort;
 use super::conditions::Conditions;
@@ -41,6 +41,8 @@ pub struct Settings {
     pub backend: SocketAddr,
     /// Where the sample name server listens; port 0 takes any that is free.
     pub names: SocketAddr,
+    /// Where its MQTT server listens; port 0 takes any that is free.
+    pub mqtt: SocketAddr,
     /// What goes wrong when.
     pub script: Script,
     /// The demo ends by itself after this; otherwise when it is told to.
@@ -123,6 +125,7 @@ pub struct World {
     conditions: Arc<Conditions>,
     backend: SocketAddr,
     names: SocketAddr,
+    mqtt: SocketAddr,
     pager: SocketAddr,
     /// Of back end and pager.
     edge: Shutdown,
@@ -136,6 +139,7 @@ impl Default for Settings {
         Self {
             backend: DEFAULT_ADDRESS.parse().unwrap_or(loopback(7070)),
             names: NAMES_ADDRESS.parse().unwrap_or(loopback(7073)),
+            mqtt: DEFAULT_MQTT_ADDRESS.parse().unwrap_or(loopback(7071)),
             script: Script::demo(),
             lasts: None,
             cohorts: Cohort::all(),
@@ -171,10 +175,8 @@ impl World {
         narrator: Narrator,
         clock: Clock,
     ) -> Result<Self, DemoError> {
-        let address = settings.backend;
-        let refused = |source| DemoError::Backend { address, source };
-        let listener = TcpListener::bind(address).await.map_err(refused)?;
-        let backend = listener.local_addr().map_err(refused)?;
+        let (listener, backend) = listen(settings.backend).await?;
+        let (topics, mqtt) = listen(settings.mqtt).await?;
         let address = settings.names;
         let refused = |source| DemoError::Backend { address, source };
         let name_sockets = NameSockets::bind(address).await.map_err(refused)?;
@@ -185,9 +187,10 @@ impl World {
 
         let (conditions, edge) = (Arc::new(Conditions::calm()), Shutdown::new());
         edge.spawn(start_backend(listener, conditions.clone(), edge.clone()));
+        edge.spawn(start_mqtt(topics, edge.clone()));
         edge.spawn(start_names(name_sockets, edge.clone()));
         edge.spawn(receiver(pages, narrator.clone(), edge.clone()));
-        Ok(Self { settings, narrator, clock, conditions, backend, names, pager, edge })
+        Ok(Self { settings, narrator, clock, conditions, backend, mqtt, names, pager, edge })
     }
 
     /// Where the back end listens.
@@ -221,7 +224,11 @@ impl World {
     {
         let shutdown = Shutdown::new();
         let launch = Launch {
-            files: files::aimed_at(&[(DEFAULT_ADDRESS, self.backend), (NAMES_ADDRESS, self.names)]),
+            files: files::aimed_at(&[
+                (DEFAULT_ADDRESS, self.backend),
+                (DEFAULT_MQTT_ADDRESS, self.mqtt),
+                (NAMES_ADDRESS, self.names),
+            ]),
             pager: self.pager,
             region_attribute: REGION_ATTRIBUTE,
             routes: &files::ROUTES,
@@ -289,6 +296,14 @@ impl World {
             None => "it goes on until Ctrl-C".to_owned(),
         });
     }
+}
+
+/// A listener for a part of the back end, and where it is.
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), DemoError> {
+    let refused = |source| DemoError::Backend { address, source };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let at = listener.local_addr().map_err(refused)?;
+    Ok((listener, at))
 }
 
 /// Resolves after `lasts`; never without one.

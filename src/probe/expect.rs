@@ -36,6 +36,8 @@ pub(super) struct Wanted {
     json: Option<Value>,
     text: Option<FilledText>,
     event: Option<String>,
+    /// What an event is called where the message comes from.
+    event_name: &'static str,
 }
 
 /// What a wait came to.
@@ -57,7 +59,7 @@ pub(super) async fn fulfil(
     with: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<Bytes> {
-    let wanted = Wanted::fill(expect, with.variables)?;
+    let wanted = Wanted::fill(expect, stream.protocol, with.variables)?;
     let seen = wait(&wanted, stream, since, with, record.now()).await;
     let budget =
         expect.within.map_or_else(String::new, |within| format!(" within {}", humane(within)));
@@ -174,16 +176,17 @@ impl Receipt {
 // === impl Wanted ===
 
 impl Wanted {
-    /// The expectation with its variables filled in.
+    /// The expectation of a message over `protocol` with its variables filled in.
     ///
     /// # Errors
     /// A local failure when a variable has no value.
-    pub(super) fn fill(expect: &Expect, variables: &Variables) -> Attempt<Self> {
+    pub(super) fn fill(expect: &Expect, protocol: &str, variables: &Variables) -> Attempt<Self> {
         let json = expect.json.as_ref().map(|json| variables.fill_json(json)).transpose()?;
         let text =
             expect.text.as_ref().map(|text| FilledText::fill(text, variables)).transpose()?;
         let event = expect.event.as_ref().map(|event| variables.fill(event)).transpose()?;
-        Ok(Self { json, text, event })
+        let event_name = if protocol == "mqtt" { "a message on topic" } else { "an event of type" };
+        Ok(Self { json, text, event, event_name })
     }
 
     /// Whether it is this message.
@@ -204,7 +207,7 @@ impl Wanted {
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.event {
-            Some(event) => write!(f, "an event of type {}", quote(event))?,
+            Some(event) => write!(f, "{} {}", self.event_name, quote(event))?,
             None => f.write_str("a message")?,
         }
         if let Some(json) = &self.json {

@@ -80,7 +80,7 @@ pub(super) async fn expect_all(
     with: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<Bytes> {
-    let wanted = Wanted::fill(expect, with.variables)?;
+    let wanted = Wanted::fill(expect, streams.first().map_or("", |s| s.protocol), with.variables)?;
     let began = record.now();
     let waiting =
         streams.iter().map(|stream| receive(&wanted, stream, Since::Sent(since), with, began));

@@ -12,10 +12,10 @@ use super::fanout::{self, Opened};
 use super::marking::Mark;
 use super::record::StepRecord;
 use super::runner::Context;
-use super::spec::{Action, Expect, ProbeSpec, Repeat, SseStep, Step, WebSocketStep};
-use super::stream::{OpenStream, StreamEnd};
+use super::spec::{Action, Expect, MqttStep, ProbeSpec, Repeat, SseStep, Step, WebSocketStep};
+use super::stream::{Findings, OpenStream, StreamEnd};
 use super::template::Variables;
-use super::{grpc, http, ledger, sse, stream, stun, tcp, tls_handshake, udp, websocket};
+use super::{grpc, http, ledger, mqtt, sse, stream, stun, tcp, tls_handshake, udp, websocket};
 use crate::base::clock::{MonoNanos, UnixNanos, nanos};
 use crate::model::probe::{
     CheckResult, Failure, FailureReason, Phase, PhaseTiming, RunId, StepResult,
@@ -70,7 +70,8 @@ impl<'a> Journey<'a> {
                 return Some(failure);
             }
         }
-        self.await_closes(deadline).await
+        let failure = self.await_closes(deadline).await;
+        failure.or_else(|| self.judge_streams())
     }
 
     /// The results so far.
@@ -97,6 +98,12 @@ impl<'a> Journey<'a> {
     /// Ends the streams politely and hands back the results of all steps.
     pub(super) async fn hang_up(mut self) -> Vec<StepResult> {
         drop(join_all(self.streams.iter_mut().map(stream::hang_up)).await);
+        for (step, findings) in findings(&self.streams) {
+            let result = self.steps.iter_mut().find(|result| result.name == step);
+            result
+                .into_iter()
+                .for_each(|result| result.attributes.extend(findings.attributes.clone()));
+        }
         self.steps
     }
 
@@ -123,7 +130,7 @@ impl<'a> Journey<'a> {
         let with = StepContext { context, deadline, variables, mark, writes: &spec.writes };
         match &step.action {
             Action::Http(http) => http::run(http, with, record).await.map(Some),
-            Action::WebSocket(_) | Action::Sse(_) if step.count > 1 => {
+            Action::WebSocket(_) | Action::Sse(_) | Action::Mqtt(_) if step.count > 1 => {
                 let sent = &*sent;
                 let open = |number, mut own| async move {
                     let variables = &with.variables.of_receiver(number);
@@ -131,7 +138,7 @@ impl<'a> Journey<'a> {
                 };
                 fanout::open_all(step, streams, record, open).await
             }
-            Action::WebSocket(_) | Action::Sse(_) => {
+            Action::WebSocket(_) | Action::Sse(_) | Action::Mqtt(_) => {
                 let (stream, done) = open(step, sent, with, record).await;
                 streams.extend(stream);
                 done
@@ -189,6 +196,25 @@ impl<'a> Journey<'a> {
         Ok(())
     }
 
+    /// Checks what must hold of streams as a whole, as far as they were read.
+    fn judge_streams(&mut self) -> Option<Failure> {
+        for (step, findings) in findings(&self.streams) {
+            let result = self.steps.iter_mut().find(|result| result.name == step);
+            let (Some(result), Some((name, found))) = (result, findings.check) else { continue };
+            let found = found.err();
+            let wrong = found.as_ref().map(|found| {
+                let text = format!("expected that over {} {name}, but {found}", result.target);
+                failure(FailureReason::Check, text)
+            });
+            result.checks.push(CheckResult { name, passed: found.is_none(), found });
+            result.failure.clone_from(&wrong);
+            if wrong.is_some() {
+                return wrong;
+            }
+        }
+        None
+    }
+
     async fn await_closes(&mut self, deadline: &Deadline) -> Option<Failure> {
         for stream in &self.streams {
             let Some(code) = stream.close_code else { continue };
@@ -206,6 +232,13 @@ impl<'a> Journey<'a> {
         }
         None
     }
+}
+
+/// What the readers of streams noticed, by the step that opened each.
+fn findings(streams: &[OpenStream]) -> impl Iterator<Item = (&str, Findings)> {
+    streams
+        .iter()
+        .filter_map(|stream| Some((stream.step.as_str(), stream.outlet.as_ref()?.findings())))
 }
 
 /// Adds how a stream ended to the result of the step that opened it.
@@ -269,6 +302,7 @@ async fn open(
     let opened = match &step.action {
         Action::WebSocket(websocket) => websocket::open(websocket, &step.name, with, record).await,
         Action::Sse(sse) => sse::open(sse, &step.name, with, record).await,
+        Action::Mqtt(mqtt) => mqtt::open(mqtt, &step.name, with, record).await,
         _ => Err(failure(FailureReason::Local, "the step opens no stream")),
     };
     let mut stream = match opened {
@@ -276,7 +310,10 @@ async fn open(
         Err(failure) => return (None, Err(failure)),
     };
     let done = match &step.action {
-        Action::WebSocket(websocket) => talk(websocket, &mut stream, sent, with, record).await,
+        Action::WebSocket(websocket) => {
+            talk(websocket.into(), &mut stream, sent, with, record).await
+        }
+        Action::Mqtt(mqtt) => talk(mqtt.into(), &mut stream, sent, with, record).await,
         Action::Sse(sse) => listen(sse, &stream, sent, with, record).await,
         _ => Ok(None),
     };
@@ -310,8 +347,28 @@ async fn send_all(
 }
 
 /// What a step does over the WebSocket that it opened.
+/// What a step does over the stream that it opened, in this order.
+struct Talk<'a> {
+    ping: bool,
+    send: Option<&'a str>,
+    expect: Option<&'a Expect>,
+}
+
+impl<'a> From<&'a WebSocketStep> for Talk<'a> {
+    fn from(step: &'a WebSocketStep) -> Self {
+        Self { ping: step.ping, send: step.send.as_deref(), expect: step.expect.as_ref() }
+    }
+}
+
+impl<'a> From<&'a MqttStep> for Talk<'a> {
+    fn from(step: &'a MqttStep) -> Self {
+        let send = step.publish.as_ref().and_then(|publish| publish.message.as_deref());
+        Self { ping: step.ping, send, expect: step.expect.as_ref() }
+    }
+}
+
 async fn talk(
-    step: &WebSocketStep,
+    step: Talk<'_>,
     stream: &mut OpenStream,
     sent: &[(String, MonoNanos)],
     with: StepContext<'_>,
@@ -321,10 +378,10 @@ async fn talk(
         stream::ping(step.expect.is_none(), stream, with, record).await?;
     }
     let mut own = stream.asked;
-    if let Some(text) = &step.send {
+    if let Some(text) = step.send {
         own = stream::send(with.variables.fill(text)?, stream, with, record).await?;
     }
-    let Some(expect) = &step.expect else { return Ok(None) };
+    let Some(expect) = step.expect else { return Ok(None) };
     let since = since(expect, sent)?.unwrap_or(Since::Sent(own));
     fulfil(expect, stream, since, with, record).await.map(Some)
 }

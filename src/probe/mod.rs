@@ -40,6 +40,7 @@ mod journey;
 mod json_match;
 pub mod ledger;
 pub mod marking;
+pub mod mqtt;
 mod plan;
 mod record;
 mod runner;

@@ -5,12 +5,13 @@
 
 pub use super::awaited::ExpectText;
 pub use super::certificate::NameCheck;
+use super::grpc::GrpcStep;
 use super::ledger::LedgerStep;
+pub use super::mqtt::{MqttPublish, MqttStep, MqttVersion, Qos};
 pub use super::stun::StunStep;
 pub use super::tcp::{TcpStep, Turn};
 pub use super::tls_handshake::{TlsStep, TlsVersion};
 pub use super::udp::UdpStep;
-use super::grpc::GrpcStep;
 use super::writes::WriteTarget;
 use crate::base::secret::Secret;
 use crate::model::labels::Labels;
@@ -91,6 +92,8 @@ pub enum Action {
     Stun(StunStep),
     /// One gRPC call and its answer, or a stream of answers.
     Grpc(GrpcStep),
+    /// Connects to an MQTT server; may subscribe, publish, expect.
+    Mqtt(MqttStep),
     /// Waits for a message on a stream that an earlier step opened.
     Expect {
         /// The steps that opened it; of more than one stream, each must get the message.
@@ -98,7 +101,7 @@ pub enum Action {
         /// What to wait for.
         expect: Expect,
     },
-    /// Sends a message on a WebSocket that an earlier step opened.
+    /// Sends a message on a stream that an earlier step opened.
     Send {
         /// The step that opened it.
         on: String,
@@ -268,7 +271,7 @@ pub struct Expect {
     pub json: Option<Arc<serde_json::Value>>,
     /// The message's text.
     pub text: Option<TextCheck>,
-    /// SSE: the event's type.
+    /// SSE: the event's type. MQTT: the topic.
     pub event: Option<String>,
     /// The budget. Later is a failure, told apart from never.
     pub within: Option<Duration>,
@@ -309,6 +312,7 @@ impl Action {
             Self::Udp(_) => "udp",
             Self::Stun(_) => "stun",
             Self::Grpc(_) => "grpc",
+            Self::Mqtt(_) => "mqtt",
             Self::Expect { .. } => "expect",
             Self::Send { .. } => "send",
             Self::Ledger { .. } => "ledger",

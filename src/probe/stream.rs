@@ -14,7 +14,8 @@ use super::writes;
 use crate::base::clock::{Clock, MonoNanos};
 use crate::model::probe::{FailureReason, Phase};
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -37,7 +38,7 @@ pub(super) const MAX_MESSAGE_BYTES: usize = 1 << 20;
 pub(super) struct Received {
     /// When the read returned that completed it.
     pub arrived: MonoNanos,
-    /// The type of an SSE event; `message` when it has none.
+    /// The type of an SSE event, `message` when it has none; the topic of an MQTT message.
     pub event: Option<String>,
     /// Text or data.
     pub body: Bytes,
@@ -90,10 +91,40 @@ pub(super) struct InboxWriter {
     clock: Clock,
 }
 
+/// What a peer said to a message that it received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Confirmation {
+    /// When the read returned that completed it.
+    pub at: MonoNanos,
+    /// The code of the protocol.
+    pub status: u16,
+    /// Why it does not take the message, in words.
+    pub refusal: Option<String>,
+}
+
+/// What a reader noticed of a stream besides its messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Findings {
+    /// Attributes of the step that opened the stream.
+    pub attributes: Vec<(String, String)>,
+    /// What must hold of the stream as a whole: its name, and what was found instead.
+    pub check: Option<(String, Result<(), String>)>,
+}
+
 /// The sending half of a stream. Each protocol that can send has its own.
 pub(super) trait Outlet: Debug + Send + Sync {
     /// Sends a text message; done when it is written.
     fn send(&mut self, text: String) -> BoxFuture<'_, Attempt<()>>;
+
+    /// Waits until the peer has confirmed what was sent last; nothing where it does not confirm.
+    fn confirmed(&mut self) -> BoxFuture<'_, Attempt<Option<Confirmation>>> {
+        ready(Ok(None)).boxed()
+    }
+
+    /// What was noticed so far.
+    fn findings(&self) -> Findings {
+        Findings::default()
+    }
 
     /// Asks the peer for a sign of life with this payload.
     fn ping(&mut self, payload: Bytes) -> BoxFuture<'_, Attempt<()>>;
@@ -219,10 +250,19 @@ pub(super) async fn send(
 ) -> Attempt<MonoNanos> {
     writes::admit(&stream.target, with.writes)?;
     let from = record.now();
-    write(stream, with, |outlet| outlet.send(text)).await?;
+    write(stream, with, "sending over", |outlet| outlet.send(text)).await?;
     record.sent = Some(from);
     stream.sent.push(from);
-    record.phase(Phase::Send, from, record.now());
+    let written = record.now();
+    record.phase(Phase::Send, from, written);
+    let confirmed = write(stream, with, "waiting for confirmation by", |out| out.confirmed());
+    if let Some(Confirmation { at, status, refusal }) = confirmed.await? {
+        record.phase(Phase::Wait, written, at);
+        record.status(status);
+        if let Some(words) = refusal {
+            return Err(failure(FailureReason::Status, words));
+        }
+    }
     Ok(from)
 }
 
@@ -235,7 +275,7 @@ pub(super) async fn ping(
 ) -> Attempt<()> {
     let payload = Bytes::copy_from_slice(&rand::random::<[u8; 8]>());
     let from = record.now();
-    write(stream, with, |outlet| outlet.ping(payload.clone())).await?;
+    write(stream, with, "sending over", |outlet| outlet.ping(payload.clone())).await?;
     let answered = stream.inbox.until(with.deadline, |state| {
         let pong = state.pong.take().filter(|(answer, _)| *answer == payload);
         let ended = state.end.clone().map(|end| Err(failure(end.reason, end.words)));
@@ -259,16 +299,17 @@ pub(super) async fn hang_up(stream: &mut OpenStream) {
     }
 }
 
-async fn write(
+async fn write<T>(
     stream: &mut OpenStream,
     with: StepContext<'_>,
-    write: impl FnOnce(&mut dyn Outlet) -> BoxFuture<'_, Attempt<()>>,
-) -> Attempt<()> {
+    doing: &str,
+    write: impl FnOnce(&mut dyn Outlet) -> BoxFuture<'_, Attempt<T>>,
+) -> Attempt<T> {
     let OpenStream { outlet, target, inbox, .. } = stream;
     let Some(outlet) = outlet else {
         return Err(failure(FailureReason::Local, format!("nothing can be sent over {target}")));
     };
-    let doing = format!("sending over {target}");
+    let doing = format!("{doing} {target}");
     with.deadline.run(&doing, write(outlet.as_mut())).await?.map_err(|error| {
         // The reader knows better why, when it has seen the end already.
         inbox.look(|state| state.end.clone()).map_or(error, |end| failure(end.reason, end.words))

@@ -200,6 +200,10 @@ fn texts(step: &Step) -> Vec<&str> {
         Action::Udp(udp) => udp.texts(&mut texts),
         Action::Stun(stun) => texts.push(&stun.url),
         Action::Grpc(grpc) => grpc_texts(grpc, &mut texts),
+        Action::Mqtt(mqtt) => {
+            texts.extend(mqtt.texts());
+            mqtt.expect.iter().for_each(|expect| expect_texts(expect, &mut texts));
+        }
         Action::Expect { expect, .. } => expect_texts(expect, &mut texts),
         Action::Send { send, .. } => texts.push(send),
         Action::Ledger { .. } => {}

@@ -147,6 +147,8 @@ mod tests {
         check("http://api.localhost/", true);
         check("tcp://127.0.0.1:7070", true);
         check("udp://127.0.0.1.example.com:7070", false);
+        check("mqtt://127.0.0.1:1883", true);
+        check("mqtt://127.0.0.1.example.com:1883", false);
         check("http://0.0.0.0/", false);
         check("http://localhost.example.com/", false);
         check("http://169.254.169.254/", false);

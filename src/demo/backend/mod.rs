@@ -1,5 +1,6 @@
 //! The sample real-time back end: chat rooms over WebSocket, a feed of everything over SSE, and a
-//! REST API; and a little gRPC. It is what the shipped probes and the simulated phones talk to.
+//! REST API; and a little gRPC; an MQTT server and a name server on ports of their own. It is what the
+//! shipped probes and the simulated phones talk to.
 //!
 //! It reads the [`Conditions`] at every request, so the script can break it while it runs. Rooms,
 //! streams, kept messages and requests in flight all have limits; beyond them it answers 503.
@@ -9,6 +10,7 @@ mod datagrams;
 mod feed;
 mod grpc;
 mod hub;
+mod mqtt;
 mod names;
 mod rest;
 
@@ -22,6 +24,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use hub::Hub;
+pub use mqtt::{DEFAULT_MQTT_ADDRESS, start_mqtt};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

@@ -58,7 +58,8 @@ impl<'a> Watch<'a> {
         [asked, began]: [MonoNanos; 2],
         with: StepContext<'_>,
     ) -> Attempt<Self> {
-        let wanted = step.expect.as_ref().map(|expect| Wanted::fill(expect, with.variables));
+        let wanted =
+            step.expect.as_ref().map(|expect| Wanted::fill(expect, "grpc", with.variables));
         Ok(Self {
             step,
             codec,

@@ -2,7 +2,7 @@
 
 use super::super::dns::{DnsStep, DnsTransport};
 use super::super::spec::{Action, Step, TextCheck, TlsOptions};
-use super::servers::{Server, raw, tls};
+use super::servers::{Server, raw, secure};
 use super::{assert_failure, assert_success, median_ms, phases, run, run_within, step};
 use crate::model::probe::{FailureReason, Phase, ProbeRun};
 use hickory_proto::op::{Message, OpCode, Query, ResponseCode};
@@ -214,7 +214,7 @@ async fn questions_over_connections() {
     assert_success(&run);
     use Phase::{Connect, Receive, Send, Tls, Wait};
     assert_eq!(phases(&run.steps[0]), [Connect, Send, Wait, Receive]);
-    let (server, pem) = tls(&[b"dot"], |stream| converse(stream, right)).await;
+    let (server, pem) = secure(&[b"dot"], |stream| converse(stream, right)).await;
     let asked = DnsStep {
         transport: DnsTransport::Tls,
         tls: TlsOptions { ca_pem: Some(pem), ..TlsOptions::default() },

@@ -9,6 +9,8 @@ mod grpc;
 mod http;
 mod journey;
 mod ledger;
+mod mqtt;
+mod mqtt_broker;
 mod scheduler;
 mod servers;
 mod sse;

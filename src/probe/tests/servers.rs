@@ -53,12 +53,12 @@ pub(super) async fn http(router: Router) -> Server {
 
 /// The same over TLS, with a certificate for `localhost` and 127.0.0.1 that is handed back as PEM.
 pub(super) async fn https(router: Router) -> (Server, Arc<str>) {
-    tls(&[b"h2", b"http/1.1"], move |stream| serve(router.clone(), stream)).await
+    let serve = move |stream| serve(router.clone(), stream);
+    secure(&[b"h2", b"http/1.1"], serve).await
 }
 
-/// A server that hands every TLS connection to `serve` and offers these protocols, with such a
-/// certificate.
-pub(super) async fn tls<F, S>(protocols: &[&[u8]], serve: S) -> (Server, Arc<str>)
+/// A server that hands every connection to `serve` once it is secured, with a certificate as above.
+pub(super) async fn secure<F, S>(protocols: &[&[u8]], serve: S) -> (Server, Arc<str>)
 where
     F: Future<Output = ()> + Send + 'static,
     S: Fn(TlsStream<TcpStream>) -> F + Clone + Send + 'static,

@@ -165,7 +165,7 @@ mod tests {
 
     /// Runs the shipped probe of that name against a back end at `address`.
     async fn run(name: &str, address: SocketAddr) -> ProbeRun {
-        let files = aimed_at(address);
+        let files = aimed_at(&[(crate::demo::DEFAULT_ADDRESS, address)]);
         let files: Vec<(&str, &str)> =
             files.iter().map(|(p, t)| (p.as_str(), t.as_str())).collect();
         let settings = load_embedded(&files, &|_| true).settings.expect("no mistakes");

@@ -1,0 +1,147 @@
+//! What was delivered already, so that what is delivered twice is seen.
+//!
+//! At quality of service 1 a server may deliver again, so that is counted and no more. At 0 and 2 it
+//! may not. Two messages of one topic with equal payloads are taken for the same one: a probe puts
+//! something of its own into each (`${run.id}`).
+
+use super::incoming::Delivery;
+use super::step::Qos;
+use parking_lot::Mutex;
+use std::collections::hash_map::RandomState;
+use std::collections::{HashSet, VecDeque};
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// So many messages are remembered; a repetition of an older one is not seen.
+const MAX_REMEMBERED: usize = 4096;
+
+/// Messages that came, by topic and payload.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    hasher: RandomState,
+    seen: HashSet<u64>,
+    order: VecDeque<u64>,
+    /// Deliveries at quality of service 2 that the server has not released.
+    unreleased: HashSet<u16>,
+}
+
+/// What a delivery is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// A message that did not come before.
+    New,
+    /// The server was allowed to deliver it again.
+    Again,
+    /// It was not.
+    Illegal,
+    /// Nor was it here, and the receiver is to ignore it: the delivery before is not over.
+    Resent,
+}
+
+/// What a reader counts.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Messages that came again and might.
+    pub duplicates: AtomicU64,
+    /// Messages that came again and must not.
+    pub illegal_duplicates: AtomicU64,
+    /// Retained messages that were passed over.
+    pub retained: AtomicU64,
+    /// The first of those that must not have come, in words.
+    pub first_illegal: Mutex<Option<String>>,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Judges a delivery and remembers it.
+    pub(super) fn judge(&mut self, delivery: &Delivery) -> Judgement {
+        if let (Qos::ExactlyOnce, Some(id)) = (delivery.qos, delivery.id)
+            && !self.unreleased.insert(id)
+        {
+            return Judgement::Resent;
+        }
+        let key = self.hasher.hash_one((&delivery.topic, &delivery.payload));
+        if self.seen.insert(key) {
+            self.order.push_back(key);
+            if self.order.len() > MAX_REMEMBERED
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.seen.remove(&oldest);
+            }
+            return Judgement::New;
+        }
+        match delivery.qos {
+            Qos::AtLeastOnce => Judgement::Again,
+            Qos::AtMostOnce | Qos::ExactlyOnce => Judgement::Illegal,
+        }
+    }
+
+    /// The server will not send that delivery again, and may use its number for another.
+    pub(super) fn release(&mut self, id: u16) {
+        self.unreleased.remove(&id);
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    /// Counts what was judged.
+    pub(super) fn count(&self, delivery: &Delivery, judgement: Judgement) {
+        match judgement {
+            Judgement::New => {}
+            Judgement::Again => {
+                self.duplicates.fetch_add(1, Ordering::Relaxed);
+            }
+            Judgement::Illegal | Judgement::Resent => {
+                self.illegal_duplicates.fetch_add(1, Ordering::Relaxed);
+                let marked = if delivery.dup { "with" } else { "without" };
+                let (qos, topic) = (delivery.qos as u8, &delivery.topic);
+                self.first_illegal.lock().get_or_insert_with(|| {
+                    format!("one on {topic} came twice at QoS {qos}, {marked} the DUP flag")
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery(qos: Qos, id: Option<u16>, payload: &'static str) -> Delivery {
+        let payload = payload.as_bytes().into();
+        Delivery { topic: "t".to_owned(), payload, qos, id, dup: false, retain: false }
+    }
+
+    /// Guarantees which repetitions are legal, and that a released number may be used again.
+    #[test]
+    fn repetitions_are_judged_by_quality_of_service() {
+        let mut ledger = Ledger::default();
+        let mut check = |qos, id, payload, expected| {
+            assert_eq!(ledger.judge(&delivery(qos, id, payload)), expected, "{qos} {payload}");
+            if payload == "b" {
+                ledger.release(7);
+            }
+        };
+        check(Qos::AtMostOnce, None, "a", Judgement::New);
+        check(Qos::AtMostOnce, None, "a", Judgement::Illegal);
+        check(Qos::AtLeastOnce, Some(1), "a", Judgement::Again);
+        check(Qos::ExactlyOnce, Some(7), "b", Judgement::New);
+        check(Qos::ExactlyOnce, Some(7), "c", Judgement::New);
+        check(Qos::ExactlyOnce, Some(7), "c", Judgement::Resent);
+        check(Qos::ExactlyOnce, Some(8), "b", Judgement::Illegal);
+    }
+
+    /// Guarantees that memory is bounded.
+    #[test]
+    fn old_messages_are_forgotten() {
+        let mut ledger = Ledger::default();
+        for n in 0..MAX_REMEMBERED + 10 {
+            let payload = n.to_string().into();
+            let delivery = Delivery { payload, ..delivery(Qos::AtMostOnce, None, "") };
+            assert_eq!(ledger.judge(&delivery), Judgement::New);
+        }
+        assert_eq!((ledger.seen.len(), ledger.order.len()), (MAX_REMEMBERED, MAX_REMEMBERED));
+    }
+}
