@@ -5,6 +5,8 @@ mod calendar;
 mod fanout;
 mod http;
 mod journey;
+mod phases;
+mod reference;
 mod scheduler;
 mod servers;
 mod sse;

@@ -52,6 +52,20 @@ pub(super) async fn http(router: Router) -> Server {
 
 /// The same over TLS, with a certificate for `localhost` and 127.0.0.1 that is handed back as PEM.
 pub(super) async fn https(router: Router) -> (Server, Arc<str>) {
+    let (acceptor, authority) = tls();
+    let server = raw(move |stream| {
+        let (acceptor, router) = (acceptor.clone(), router.clone());
+        async move {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                serve(router, stream).await;
+            }
+        }
+    });
+    (server.await, authority)
+}
+
+/// The server's side of TLS, with a certificate for `localhost` and 127.0.0.1, and that as PEM.
+pub(super) fn tls() -> (TlsAcceptor, Arc<str>) {
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -63,16 +77,7 @@ pub(super) async fn https(router: Router) -> (Server, Arc<str>) {
         .with_single_cert(vec![made.cert.der().clone()], key)
         .expect("a matching key");
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let server = raw(move |stream| {
-        let (acceptor, router) = (acceptor.clone(), router.clone());
-        async move {
-            if let Ok(stream) = acceptor.accept(stream).await {
-                serve(router, stream).await;
-            }
-        }
-    });
-    (server.await, made.cert.pem().into())
+    (TlsAcceptor::from(Arc::new(config)), made.cert.pem().into())
 }
 
 async fn serve(router: Router, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
@@ -108,7 +113,7 @@ pub(super) async fn echo(mut socket: WebSocketStream<TcpStream>) {
 }
 
 /// Reads a request's head and returns it.
-pub(super) async fn read_head(stream: &mut TcpStream) -> String {
+pub(super) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).await.is_ok() {
@@ -118,7 +123,7 @@ pub(super) async fn read_head(stream: &mut TcpStream) -> String {
 }
 
 /// Writes what the other end may no longer want.
-pub(super) async fn write(stream: &mut TcpStream, bytes: impl AsRef<[u8]>) {
+pub(super) async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: impl AsRef<[u8]>) {
     drop(stream.write_all(bytes.as_ref()).await);
 }
 
