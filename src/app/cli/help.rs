@@ -85,7 +85,7 @@ pub(super) const PROBE: &str = concat!(
   radiosonde probe --label owner=messaging  by label, also != =~ !~
   radiosonde probe chat-echo --repeat 100   a table of percentiles
   radiosonde probe --format junit --out probes.xml       for CI
-  radiosonde probe --calibrate              how far off figures of this machine are
+  radiosonde probe --calibrate              the instrument's own error
 
 The value of a probe is the time from send to match where it waits for a
 message, otherwise of the whole run. With --out the terminal still gets the
