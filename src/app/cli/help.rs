@@ -93,7 +93,7 @@ text. Ctrl-C ends after the run under way, a second one at once.
 
 --calibrate needs no files: servers on 127.0.0.1 answer over HTTP, WebSocket and
 SSE after known delays, 100 runs each unless --repeat says otherwise. What a run
-measures beyond the delay is its error. With names, only what those probes speak.
+measures beyond the delay is its error. With names: only what those speak.
 
 ",
     heading!("Exit codes:"),
