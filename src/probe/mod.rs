@@ -16,6 +16,8 @@
 //! - nothing is written to a target that the allow-list does not name (`writes`);
 //! - a run knows how far its own runtime may have spoilt the value (`stall`).
 //!
+//! What a run measures too much is found out against servers that know the truth ([`reference`]).
+//!
 //! To add a protocol: one file here with an `open` or `run`, one arm in `journey`, one in `spec`.
 
 mod awaited;
@@ -43,6 +45,7 @@ pub mod marking;
 pub mod mqtt;
 mod plan;
 mod record;
+pub mod reference;
 mod runner;
 mod schedule;
 mod scheduler;

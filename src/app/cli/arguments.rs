@@ -100,14 +100,12 @@ pub(super) struct ProbeArguments {
     /// Only probes with this label; can be repeated, and all must hold
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = LabelMatcher::parse)]
     pub labels: Vec<LabelMatcher>,
-    /// Run each this many times, one after the other
-    #[arg(
-        long,
-        default_value_t = 1,
-        value_parser = clap::value_parser!(u32).range(1..=100_000),
-        value_name = "N"
-    )]
-    pub repeat: u32,
+    /// Run each this many times, one after the other [default: 1]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "N")]
+    pub repeat: Option<u32>,
+    /// Measure this instrument instead: against servers on loopback that know the truth
+    #[arg(long)]
+    pub calibrate: bool,
     /// Show as text (a waterfall), json, or junit for CI
     #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,

@@ -85,15 +85,20 @@ pub(super) const PROBE: &str = concat!(
   radiosonde probe --label owner=messaging  by label, also != =~ !~
   radiosonde probe chat-echo --repeat 100   a table of percentiles
   radiosonde probe --format junit --out probes.xml       for CI
+  radiosonde probe --calibrate              the instrument's own error
 
 The value of a probe is the time from send to match where it waits for a
 message, otherwise of the whole run. With --out the terminal still gets the
 text. Ctrl-C ends after the run under way, a second one at once.
 
+--calibrate needs no files: servers on 127.0.0.1 answer over HTTP, WebSocket and
+SSE after known delays, 100 runs each unless --repeat says otherwise. What a run
+measures beyond the delay is its error. With names: only what those speak.
+
 ",
     heading!("Exit codes:"),
     "  0  all runs passed
-  1  a run failed
+  1  a run failed, or --calibrate finds a median error of more than 1 ms
   2  the command line or a file is wrong, or no probe is selected"
 );
 

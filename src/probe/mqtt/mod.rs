@@ -279,7 +279,8 @@ async fn subscribe(
         let text = format!("{doing}: the server answered another number of subscriptions");
         return Err(failure(FailureReason::Protocol, text));
     }
-    for (filter, verdict) in filters.iter().zip(&answer.verdicts).filter(|(_, v)| v.refuses()) {
+    let refused = filters.iter().zip(&answer.verdicts).find(|(_, verdict)| verdict.refuses());
+    if let Some((filter, verdict)) = refused {
         record.status(verdict.code.into());
         record.check(format!("the subscription to {filter} is granted"), Err(verdict.to_string()));
         let verdict = quote(&verdict.to_string());

@@ -11,6 +11,8 @@ mod journey;
 mod ledger;
 mod mqtt;
 mod mqtt_broker;
+mod phases;
+mod reference;
 mod scheduler;
 mod servers;
 mod sse;

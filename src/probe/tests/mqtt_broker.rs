@@ -207,7 +207,7 @@ impl Session {
         }
         let (code, reason) = refusal.map_or((0, ""), |(_, code, reason)| (code, reason));
         let mut body = vec![u8::from(session_present && code == 0), code];
-        body.extend(is_v5.then(|| properties(reason)).unwrap_or_default());
+        body.extend(if is_v5 { properties(reason) } else { Vec::new() });
         self.reply(packet(0x20, body));
         let mut state = self.broker.0.lock();
         self.client = Some((state.clients.len(), is_v5));
@@ -230,11 +230,11 @@ impl Session {
             v3_1_1::Subscribe::parse(data).expect("SUBSCRIBE").0.entries().to_vec()
         };
         let mut body = data[..2].to_vec();
-        body.extend(
-            is_v5
-                .then(|| properties(refusal.map_or("", |(.., reason)| reason)))
-                .unwrap_or_default(),
-        );
+        body.extend(if is_v5 {
+            properties(refusal.map_or("", |(.., reason)| reason))
+        } else {
+            Vec::new()
+        });
         let mut retained = Vec::new();
         for entry in &entries {
             let (filter, qos) = (entry.topic_filter(), entry.sub_opts().qos() as u8);

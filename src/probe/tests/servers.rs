@@ -128,7 +128,7 @@ pub(super) async fn echo(mut socket: WebSocketStream<TcpStream>) {
 }
 
 /// Reads a request's head and returns it.
-pub(super) async fn read_head(stream: &mut TcpStream) -> String {
+pub(super) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).await.is_ok() {
@@ -138,7 +138,7 @@ pub(super) async fn read_head(stream: &mut TcpStream) -> String {
 }
 
 /// Writes what the other end may no longer want.
-pub(super) async fn write(stream: &mut TcpStream, bytes: impl AsRef<[u8]>) {
+pub(super) async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: impl AsRef<[u8]>) {
     drop(stream.write_all(bytes.as_ref()).await);
 }
 

@@ -3,8 +3,11 @@
 //! [`select`] finds the probes, this file runs them one after the other, and [`report`] says what
 //! came of it: as a [`waterfall`] and a [`percentiles`] table for people, as JSON for machines, as
 //! [`junit`] for CI. While it lasts, [`progress`] tells somebody at a terminal how far it is.
+//! With `--calibrate` no probe is run, but the instrument itself is measured ([`calibrate`]).
 
 mod axis;
+mod calibrate;
+mod calibration;
 mod junit;
 mod percentiles;
 mod progress;
@@ -39,21 +42,34 @@ struct Series<'a> {
 
 /// Carries the command out.
 pub(super) fn probe(files: &Files, wanted: &ProbeArguments) -> ExitCode {
-    let loaded = files.load();
-    let Some(settings) = &loaded.settings else { return problems::report(&loaded) };
-    let probes = match select::select(&settings.probes, &wanted.names, &wanted.labels) {
-        Ok(probes) => probes,
-        Err(nothing) => {
-            let code = complain(&nothing.words, INVALID);
-            hint(&nothing.hint);
-            return code;
+    let work = || {
+        if wanted.calibrate {
+            let protocols = calibrate::protocols(files, wanted)?;
+            let out = create(wanted)?;
+            return Ok(block_on(calibrate::calibrate(&protocols, wanted, out)));
         }
+        let probes = selected(files, wanted)?;
+        let out = create(wanted)?;
+        Ok(block_on(run_all(&probes, wanted, out)))
     };
-    let out = match wanted.out.as_deref().map(OutFile::create).transpose() {
-        Ok(out) => out,
-        Err(error) => return complain(&Chain(&error).to_string(), INVALID),
-    };
-    block_on(run_all(&probes, wanted, out))
+    work().unwrap_or_else(|code: ExitCode| code)
+}
+
+/// The probes that are meant; where there are none, what to do was said.
+fn selected(files: &Files, wanted: &ProbeArguments) -> Result<Vec<Arc<ProbeSpec>>, ExitCode> {
+    let loaded = files.load();
+    let Some(settings) = &loaded.settings else { return Err(problems::report(&loaded)) };
+    select::select(&settings.probes, &wanted.names, &wanted.labels).map_err(|nothing| {
+        let code = complain(&nothing.words, INVALID);
+        hint(&nothing.hint);
+        code
+    })
+}
+
+/// The file for the report, where one is asked for.
+fn create(wanted: &ProbeArguments) -> Result<Option<OutFile>, ExitCode> {
+    let out = wanted.out.as_deref().map(OutFile::create).transpose();
+    out.map_err(|error| complain(&Chain(&error).to_string(), INVALID))
 }
 
 async fn run_all(
@@ -64,14 +80,15 @@ async fn run_all(
     let (stop, at_once) = (Shutdown::new(), Shutdown::new());
     end_on_interrupts(stop.clone(), at_once.clone());
     let context = Context::new(Clock::system(), Telemetry::new());
-    let total = probes.len().saturating_mul(wanted.repeat as usize);
+    let repeat = wanted.repeat.unwrap_or(1);
+    let total = probes.len().saturating_mul(repeat as usize);
     let mut progress = Progress::new(context.clock.clone(), total);
     let shown = wanted.format == ReportFormat::Text || out.is_some();
-    let mut transcript = Transcript::new(wanted.repeat, shown);
+    let mut transcript = Transcript::new(repeat, shown);
     let mut all: Vec<Series<'_>> = Vec::new();
     for probe in probes {
         let mut series = Series { probe, runs: Vec::new() };
-        for _ in 0..wanted.repeat {
+        for _ in 0..repeat {
             if stop.has_begun() {
                 break;
             }
