@@ -86,7 +86,8 @@ impl<'a> Watch<'a> {
             match &ended {
                 Ok(Some((_, ending))) => self.judge_ending(ending, record),
                 Ok(None) => Ok(()),
-                Err(failure) => Err(self.lost(failure)),
+                Err(failure) if self.is_lost(failure) => Ok(()),
+                Err(failure) => Err(failure.clone()),
             },
             self.judge_expected(ended.is_err(), record),
             self.judge_count(ended.is_err(), record),
@@ -111,7 +112,11 @@ impl<'a> Watch<'a> {
                     return Ok(Some((at, ending)));
                 }
             }
-            if self.codec.answers_many() && self.step.status.is_empty() && self.is_content() {
+            if self.codec.answers_many()
+                && self.step.status.is_empty()
+                && self.asks()
+                && self.is_content()
+            {
                 return Ok(None);
             }
         }
@@ -132,11 +137,10 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Whether messages are asked for and all of them have come.
+    /// Whether all messages that are asked for have come.
     fn is_content(&self) -> bool {
-        let asks = self.wanted.is_some() || self.step.messages.is_some();
         let has_match = self.wanted.is_none() || self.found.is_some();
-        asks && has_match && (self.step.messages.is_none() || self.enough.is_some())
+        has_match && (self.step.messages.is_none() || self.enough.is_some())
     }
 
     /// A method that answers with one message does so exactly if all went well.
@@ -150,8 +154,12 @@ impl<'a> Watch<'a> {
     }
 
     fn awaited(&self) -> &'static str {
-        let asks = self.wanted.is_some() || self.step.messages.is_some();
-        if asks && !self.is_content() { "a message" } else { "the end" }
+        if self.asks() && !self.is_content() { "a message" } else { "the end" }
+    }
+
+    /// Whether messages are asked for.
+    fn asks(&self) -> bool {
+        self.wanted.is_some() || self.step.messages.is_some()
     }
 
     /// Phases, value and what else is known of the messages.
@@ -179,15 +187,11 @@ impl<'a> Watch<'a> {
         conclude(check, FailureReason::Status, record)
     }
 
-    /// A deadline that passed while messages were still awaited is told from a mute server: the
-    /// server had answered.
-    fn lost(&self, failure: &Failure) -> Failure {
-        let waits = self.codec.answers_many() && self.awaited() == "a message";
-        if failure.reason == FailureReason::Timeout && waits {
-            let message = format!("{} ({} in all came)", failure.message, self.came.count);
-            return Failure { reason: FailureReason::Lost, message };
-        }
-        failure.clone()
+    /// Whether nothing is wrong but that messages of a stream never came: the server had answered,
+    /// so it is not mute, and what is missing says more than the deadline.
+    fn is_lost(&self, failure: &Failure) -> bool {
+        let is_short = self.asks() && !self.is_content();
+        failure.reason == FailureReason::Timeout && self.codec.answers_many() && is_short
     }
 
     fn judge_expected(&self, broke: bool, record: &mut StepRecord) -> Attempt<()> {
@@ -197,8 +201,13 @@ impl<'a> Watch<'a> {
         let budget = expect.within.map(|within| format!(" within {}", humane(within)));
         let name = format!("{wanted} comes{}", budget.unwrap_or_default());
         let Some(found) = &self.found else {
-            let reason = if broke { FailureReason::Lost } else { FailureReason::Check };
-            return conclude(Check { name, found: Err(self.came.words()) }, reason, record);
+            let (reason, never) = if broke {
+                (FailureReason::Lost, "it never came; ")
+            } else {
+                (FailureReason::Check, "")
+            };
+            let found = Err(format!("{never}{}", self.came.words()));
+            return conclude(Check { name, found }, reason, record);
         };
         let latency = found.arrived.since(self.asked);
         let in_time = expect.within.is_none_or(|within| latency <= within);
