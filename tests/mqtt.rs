@@ -178,7 +178,8 @@ fn what_is_kept_is_told_apart() {
     );
     assert_all_pass(dir.path(), &kept);
     for version in ["5", "3.1.1"] {
-        let mqtt = format!("url: '{url}', version: {version}, subscribe: kept, expect: {{ text: old }}");
+        let mqtt =
+            format!("url: '{url}', version: {version}, subscribe: kept, expect: {{ text: old }}");
         let heard = format!(
             "  - {{ name: heard, every: 30s, timeout: 5s, mqtt: {{ {mqtt}, retained: accept }} }}\n  - {{ name: passed, every: 30s, timeout: 500ms, mqtt: {{ {mqtt} }} }}\n"
         );
@@ -188,13 +189,46 @@ fn what_is_kept_is_told_apart() {
     }
 }
 
+/// Guarantees that a session survives a lost connection, in both versions.
+#[test]
+#[ignore = "needs mosquitto"]
+fn sessions_are_resumed() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Mosquitto::start(dir.path(), "one", "");
+    let mut probes = String::new();
+    for (version, qos) in ["5", "3.1.1"].iter().flat_map(|v| [1, 2].map(|qos| (v, qos))) {
+        write!(
+            probes,
+            "
+  - name: resumed-{version}-{qos}
+    every: 30s
+    mqtt:
+      url: mqtt://127.0.0.1:{}
+      version: {version}
+      client_id: probe-{version}-{qos}
+      subscribe: \"rooms/${{run.id}}\"
+      qos: {qos}
+      publish: {{ topic: \"rooms/${{run.id}}\", message: hi, qos: {qos} }}
+      expect: {{ text: hi, within: 5s }}
+      resume: true
+",
+            server.open
+        )
+        .unwrap();
+    }
+    assert_all_pass(dir.path(), &probes);
+    // Once more: what the first runs left is not in the way.
+    assert_all_pass(dir.path(), &probes);
+}
+
 /// Guarantees delivery from one server to another: alice publishes here, bob hears it there.
 #[test]
 #[ignore = "needs mosquitto"]
 fn messages_cross_from_server_to_server() {
     let dir = tempfile::tempdir().unwrap();
     let here = Mosquitto::start(dir.path(), "here", "");
-    let bridge = format!("connection here\naddress 127.0.0.1:{}\ntopic rooms/# both 1\n", here.open);
+    let bridge =
+        format!("connection here\naddress 127.0.0.1:{}\ntopic rooms/# both 1\n", here.open);
     let there = Mosquitto::start(dir.path(), "there", &bridge);
     let (here, there) = (here.open, there.open);
     let probes = format!(

@@ -43,7 +43,8 @@ pub fn embedded() -> Vec<(&'static str, &'static str)> {
 #[must_use]
 pub fn aimed_at(servers: &[(&str, SocketAddr)]) -> Vec<(String, String)> {
     let aim = |text: &str| {
-        let one = |text: String, (from, to): &(&str, SocketAddr)| text.replace(from, &to.to_string());
+        let one =
+            |text: String, (from, to): &(&str, SocketAddr)| text.replace(from, &to.to_string());
         servers.iter().fold(text.to_owned(), one)
     };
     FILES.iter().map(|(path, text)| ((*path).to_owned(), aim(text))).collect()

@@ -17,7 +17,9 @@ mod receiver;
 mod script;
 mod world;
 
-pub use backend::{DEFAULT_ADDRESS, DEFAULT_MQTT_ADDRESS, REGION_HEADER, start_backend, start_mqtt};
+pub use backend::{
+    DEFAULT_ADDRESS, DEFAULT_MQTT_ADDRESS, REGION_HEADER, start_backend, start_mqtt,
+};
 pub use cohort::{Cohort, Network, Os, Region, Release};
 pub use conditions::{Conditions, Fault};
 pub use files::{BURN, ROUTES, WINDOW, aimed_at, embedded, overrides, redirect};

@@ -164,7 +164,8 @@ impl Exchange {
         let mut clients = self.0.lock();
         let mut dropped = 0;
         for client in clients.by_number.values() {
-            let wanted = client.filters.iter().filter(|(filter, _)| matches(filter, &message.topic));
+            let wanted =
+                client.filters.iter().filter(|(filter, _)| matches(filter, &message.topic));
             let Some(most) = wanted.map(|(_, qos)| *qos).max() else { continue };
             let message = Message { qos: message.qos.min(most), ..message.clone() };
             dropped += u64::from(client.outbox.try_send(message).is_err());
@@ -230,7 +231,9 @@ impl Client {
     fn follow(&mut self, events: Vec<Event>, out: &mut Vec<u8>) -> Result<(), MqttError> {
         for event in events {
             match event {
-                Event::RequestSendPacket { packet, .. } => out.extend(packet.to_continuous_buffer()),
+                Event::RequestSendPacket { packet, .. } => {
+                    out.extend(packet.to_continuous_buffer())
+                }
                 Event::NotifyPacketReceived(packet) => {
                     if let Some(answer) = self.answer(packet)? {
                         // An answer is answered by nothing but a request to send it.
@@ -417,7 +420,7 @@ mod tests {
             // Closed or reset: both are an end.
             drop(read.expect("an end"));
         };
-        ends(b"GET / HTTP/1.1\r\n\r\n", false).await;
+        ends(&[0x47, 1, 0], false).await;
         ends(&[0xc0, 0], false).await;
         ends(&[0x10], true).await;
         assert!(shutdown.drain(CEILING).await);
