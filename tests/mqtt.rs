@@ -87,7 +87,7 @@ fn probe(dir: &Path, probes: &str) -> Vec<(String, String)> {
     let document: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| unreachable!("{}", String::from_utf8_lossy(&output.stderr)));
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let one = |run: &Value| (text(&run["outcome"]), text(&run["failure"]["message"]));
+    let one = |run: &Value| (text(&run["outcome"]), text(&run["failure_message"]));
     document["runs"].as_array().unwrap().iter().map(one).collect()
 }
 
