@@ -1,10 +1,11 @@
 //! MQTT, versions 3.1.1 and 5: CONNECT, SUBSCRIBE, PUBLISH, and messages as they arrive.
 //!
-//! The packets are those of `mqtt-protocol-core` ([`incoming`], [`outgoing`]); the connection is ours,
-//! so that every phase is stamped at the system call. A [`reader`] acknowledges and stamps messages
-//! while steps wait; who publishes and who subscribes may be different steps at different servers,
-//! which is what a probe of delivery needs. A message's topic is the event of
-//! [`Received`](super::stream::Received).
+//! The packets are those of `mqtt-protocol-core` (`incoming`, `outgoing`); the connection is ours
+//! (`session`), so that every phase is stamped at the system call. A task per connection (`reader`)
+//! stamps, acknowledges and judges messages (`ledger`) while steps wait; what it and steps write goes
+//! over one `line`. Who publishes and who subscribes may be different steps at different servers,
+//! which is what a probe of delivery needs; `resume` asks whether a session survives its connection.
+//! The topic of a message is its event in the inbox.
 
 mod incoming;
 mod ledger;
