@@ -2,16 +2,16 @@
 //! retained, and delivery from one server to another.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+#[expect(dead_code, reason = "no daemon runs here")]
+#[path = "metrics/daemon.rs"]
+mod daemon;
+
+use daemon::{free_port, wait_until};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-/// Nothing here takes a fraction of it, unless something hangs.
-const CEILING: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(50);
+use tokio::net::TcpStream;
 
 /// Runs until it is dropped.
 struct Mosquitto {
@@ -24,7 +24,7 @@ struct Mosquitto {
 
 impl Mosquitto {
     /// A server with two doors, and whatever else `more` configures.
-    fn start(dir: &Path, name: &str, more: &str) -> Self {
+    async fn start(dir: &Path, name: &str, more: &str) -> Self {
         let passwords = dir.join(format!("{name}.passwords"));
         let made = Command::new("mosquitto_passwd")
             .args(["-c", "-b", passwords.to_str().unwrap(), "probe", "hush"])
@@ -47,7 +47,8 @@ impl Mosquitto {
             .spawn()
             .expect("mosquitto, of the Debian package of that name");
         let server = Self { child, open, closed };
-        until("mosquitto listens", || TcpStream::connect(("127.0.0.1", open)).is_ok());
+        let address = ("127.0.0.1", open);
+        wait_until("mosquitto listens", async || TcpStream::connect(address).await.is_ok()).await;
         server
     }
 }
@@ -56,19 +57,6 @@ impl Drop for Mosquitto {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-#[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < CEILING, "waited in vain until {what}");
-        std::thread::sleep(PAUSE);
     }
 }
 
@@ -86,9 +74,10 @@ fn probe(dir: &Path, probes: &str) -> Vec<(String, String)> {
         .unwrap();
     let document: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| unreachable!("{}", String::from_utf8_lossy(&output.stderr)));
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let one = |run: &Value| (text(&run["outcome"]), text(&run["failure"]["message"]));
-    document["runs"].as_array().unwrap().iter().map(one).collect()
+    let runs = document.get("runs").and_then(Value::as_array).unwrap();
+    let text =
+        |run: &Value, key| run.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    runs.iter().map(|run| (text(run, "outcome"), text(run, "failure_message"))).collect()
 }
 
 #[track_caller]
@@ -100,11 +89,11 @@ fn assert_all_pass(dir: &Path, probes: &str) {
 
 /// Guarantees that a message comes back in both versions and all qualities of service, once, and by
 /// steps of its own as well.
-#[test]
+#[tokio::test]
 #[ignore = "needs mosquitto"]
-fn messages_come_back() {
+async fn messages_come_back() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Mosquitto::start(dir.path(), "one", "");
+    let server = Mosquitto::start(dir.path(), "one", "").await;
     let mut probes = String::new();
     for (version, qos) in ["5", "3.1.1"].iter().flat_map(|v| [0, 1, 2].map(|qos| (v, qos))) {
         let (open, closed) = (server.open, server.closed);
@@ -146,11 +135,11 @@ fn messages_come_back() {
 }
 
 /// Guarantees that a refused connection says why, in the words of each version.
-#[test]
+#[tokio::test]
 #[ignore = "needs mosquitto"]
-fn refusals_are_told() {
+async fn refusals_are_told() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Mosquitto::start(dir.path(), "one", "");
+    let server = Mosquitto::start(dir.path(), "one", "").await;
     let mut probes = String::new();
     for version in ["5", "3.1.1"] {
         let url = format!("mqtt://127.0.0.1:{}", server.closed);
@@ -167,11 +156,11 @@ fn refusals_are_told() {
 
 /// Guarantees that what is retained is heard by who accepts it and by nobody else, and that a
 /// session is continued by its client identifier.
-#[test]
+#[tokio::test]
 #[ignore = "needs mosquitto"]
-fn what_is_kept_is_told_apart() {
+async fn what_is_kept_is_told_apart() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Mosquitto::start(dir.path(), "one", "");
+    let server = Mosquitto::start(dir.path(), "one", "").await;
     let url = format!("mqtt://127.0.0.1:{}", server.open);
     let kept = format!(
         "  - {{ name: keep, every: 30s, mqtt: {{ url: '{url}', publish: {{ topic: kept, message: old, retain: true, qos: 1 }} }} }}\n"
@@ -189,15 +178,47 @@ fn what_is_kept_is_told_apart() {
     }
 }
 
-/// Guarantees delivery from one server to another: alice publishes here, bob hears it there.
-#[test]
+/// Guarantees that a session survives a lost connection, in both versions.
+#[tokio::test]
 #[ignore = "needs mosquitto"]
-fn messages_cross_from_server_to_server() {
+async fn sessions_are_resumed() {
     let dir = tempfile::tempdir().unwrap();
-    let here = Mosquitto::start(dir.path(), "here", "");
+    let server = Mosquitto::start(dir.path(), "one", "").await;
+    let mut probes = String::new();
+    for (version, qos) in ["5", "3.1.1"].iter().flat_map(|v| [1, 2].map(|qos| (v, qos))) {
+        write!(
+            probes,
+            "
+  - name: resumed-{version}-{qos}
+    every: 30s
+    mqtt:
+      url: mqtt://127.0.0.1:{}
+      version: {version}
+      client_id: probe-{version}-{qos}
+      subscribe: \"rooms/${{run.id}}\"
+      qos: {qos}
+      publish: {{ topic: \"rooms/${{run.id}}\", message: hi, qos: {qos} }}
+      expect: {{ text: hi, within: 5s }}
+      resume: true
+",
+            server.open
+        )
+        .unwrap();
+    }
+    assert_all_pass(dir.path(), &probes);
+    // Once more: what the first runs left is not in the way.
+    assert_all_pass(dir.path(), &probes);
+}
+
+/// Guarantees delivery from one server to another: alice publishes here, bob hears it there.
+#[tokio::test]
+#[ignore = "needs mosquitto"]
+async fn messages_cross_from_server_to_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = Mosquitto::start(dir.path(), "here", "").await;
     let bridge =
         format!("connection here\naddress 127.0.0.1:{}\ntopic rooms/# both 1\n", here.open);
-    let there = Mosquitto::start(dir.path(), "there", &bridge);
+    let there = Mosquitto::start(dir.path(), "there", &bridge).await;
     let (here, there) = (here.open, there.open);
     let probes = format!(
         "
@@ -212,5 +233,6 @@ fn messages_cross_from_server_to_server() {
 "
     );
     // The bridge connects in its own time.
-    until("messages cross", || probe(dir.path(), &probes).iter().all(|(o, _)| o == "success"));
+    let cross = async || probe(dir.path(), &probes).iter().all(|(outcome, _)| outcome == "success");
+    wait_until("messages cross", cross).await;
 }

@@ -16,6 +16,7 @@
 //!   expect: { topic: "rooms/${run.id}/a", json: { id: "${run.id}" }, within: 100ms }
 //!   retained: ignore                           # or accept
 //!   duplicates: refuse                         # or accept, which only counts them
+//!   resume: true                               # lose the connection, publish meanwhile, come back
 //!   ping: true                                 # wait for the PINGRESP as well
 //!   tls: { ca_file: ca.pem }
 //! ```
@@ -90,6 +91,7 @@ impl Steps<'_> {
                 subscribe: subscribe.unwrap_or_default(),
                 qos: self.quality(fields),
                 publish,
+                resume: fields.flag("resume").unwrap_or(false),
                 ping: fields.flag("ping").unwrap_or(false),
                 expect: expect.and_then(|node| self.expect(node, Stream::Topics)),
                 accept_retained: retained.unwrap_or(false),
@@ -98,6 +100,9 @@ impl Steps<'_> {
                 url: url?,
             };
             self.check_session(fields, &step);
+            if step.resume {
+                self.check_resume(fields, &step);
+            }
             Some(step)
         })?
     }
@@ -128,6 +133,24 @@ impl Steps<'_> {
             let message = "nothing is subscribed to, so nothing can be expected";
             let hint = "add subscribe: \"rooms/probe/#\"";
             wrong(fields.at("expect"), message, hint);
+        }
+    }
+
+    /// What a session needs to be worth resuming.
+    fn check_resume(&self, fields: &mut Fields<'_>, step: &MqttStep) {
+        let at = fields.at("resume");
+        let wrong = |message: &str, hint: &str| self.cx.problems.wrong_hint(at, message, hint);
+        let message = step.publish.as_ref().filter(|publish| publish.message.is_some());
+        if step.subscribe.is_empty() || message.is_none() || step.expect.is_none() {
+            let hint = "give it all three; the message is published while the subscriber is away";
+            wrong("`resume` needs subscribe, publish with its message, and expect", hint);
+        } else if [Some(step.qos), message.map(|m| m.qos)].contains(&Some(Qos::AtMostOnce)) {
+            let hint = "use qos: 1 or 2 for the subscription and for what is published";
+            wrong("at qos 0 a server keeps nothing for who is away", hint);
+        }
+        if step.version == MqttVersion::V3_1_1 && !fields.has("client_id") {
+            let hint = "add client_id: with a name that stays the same from run to run";
+            wrong("MQTT 3.1.1 keeps a session for ever, and none is named", hint);
         }
     }
 

@@ -362,8 +362,7 @@ impl<'a> From<&'a WebSocketStep> for Talk<'a> {
 
 impl<'a> From<&'a MqttStep> for Talk<'a> {
     fn from(step: &'a MqttStep) -> Self {
-        let send = step.publish.as_ref().and_then(|publish| publish.message.as_deref());
-        Self { ping: step.ping, send, expect: step.expect.as_ref() }
+        Self { ping: step.ping, send: step.message(), expect: step.expect.as_ref() }
     }
 }
 

@@ -5,7 +5,7 @@ use super::super::failure::{Attempt, failure, of_stream};
 use super::super::stream::{Confirmation, Findings, Outlet};
 use super::incoming::Verdict;
 use super::ledger::Tally;
-use super::outgoing::{self, DISCONNECT, PINGREQ};
+use super::outgoing::{self, DISCONNECT, DISCONNECT_AND_FORGET, PINGREQ};
 use super::step::{MqttVersion, Qos};
 use crate::base::clock::MonoNanos;
 use crate::model::probe::{Failure, FailureReason};
@@ -66,6 +66,8 @@ pub(super) struct Publisher {
     pub tally: Arc<Tally>,
     /// Whether duplicates are a failure.
     pub refuse_duplicates: bool,
+    /// Whether the farewell tells the server to keep nothing; version 5 only.
+    pub forget: bool,
 }
 
 /// Where messages go, with everything filled in.
@@ -158,7 +160,8 @@ impl Outlet for Publisher {
     }
 
     fn hang_up(&mut self) -> BoxFuture<'_, ()> {
-        async { drop(self.line.write(&DISCONNECT).await) }.boxed()
+        let farewell = if self.forget { &DISCONNECT_AND_FORGET[..] } else { &DISCONNECT[..] };
+        async move { drop(self.line.write(farewell).await) }.boxed()
     }
 
     fn findings(&self) -> Findings {

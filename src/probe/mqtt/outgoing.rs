@@ -180,6 +180,8 @@ pub(super) fn acknowledge(kind: Acknowledge, id: u16) -> [u8; 4] {
 pub(super) const PINGREQ: [u8; 2] = [0xc0, 0];
 /// DISCONNECT without a reason: all is well. Both versions write it alike.
 pub(super) const DISCONNECT: [u8; 2] = [0xe0, 0];
+/// DISCONNECT of version 5 with a session expiry of 0: the server is to keep nothing.
+pub(super) const DISCONNECT_AND_FORGET: [u8; 9] = [0xe0, 7, 0, 5, 0x11, 0, 0, 0, 0];
 
 fn marks(marks: &[(&'static str, String)]) -> Result<Properties, MqttError> {
     let property = |(name, text): &(&'static str, String)| {

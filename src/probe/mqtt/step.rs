@@ -30,6 +30,8 @@ pub struct MqttStep {
     pub qos: Qos,
     /// Where and what to publish.
     pub publish: Option<MqttPublish>,
+    /// Publish while the subscriber is away, and expect the message when it is back.
+    pub resume: bool,
     /// Send a PINGREQ and wait for its PINGRESP; the round trip is the value when nothing is
     /// expected.
     pub ping: bool,
@@ -70,6 +72,12 @@ pub enum MqttVersion {
 // === impl MqttStep ===
 
 impl MqttStep {
+    /// What is published once the connection stands; while the subscriber is away it already was.
+    pub(in super::super) fn message(&self) -> Option<&str> {
+        let publish = self.publish.as_ref().filter(|_| !self.resume)?;
+        publish.message.as_deref()
+    }
+
     /// All texts that are filled in at each run.
     pub(in super::super) fn texts(&self) -> Vec<&str> {
         let mut texts = vec![self.url.as_str()];

@@ -29,6 +29,7 @@ fn connect(server: &Server) -> MqttStep {
         subscribe: Vec::new(),
         qos: Qos::AtMostOnce,
         publish: None,
+        resume: false,
         ping: false,
         expect: None,
         accept_retained: false,
@@ -379,6 +380,35 @@ async fn sessions_are_reported_and_pings_measured() {
     assert_eq!(run.latency_ns, done.message_latency_ns);
 }
 
+/// Guarantees that a session survives its connection: what is published meanwhile comes, from the
+/// subscription of before; and that a server which forgot the session is found out.
+#[tokio::test]
+async fn a_session_is_resumed() {
+    let check = async |version, forgets| {
+        let broker = Broker::new(Faults { forgets, ..Faults::default() });
+        let server = broker.door().await;
+        let client_id = (version == MqttVersion::V3_1_1).then(|| "probe".to_owned());
+        let ask = round_trip(&server, Qos::AtLeastOnce);
+        let ask = MqttStep { version, client_id, resume: true, ..ask };
+        let run = run_mqtt(ask).await;
+        assert_eq!(broker.count("SUBSCRIBE"), 1, "{:#?}", broker.log());
+        assert_eq!(broker.count("PUBLISH"), 1, "{:#?}", broker.log());
+        run
+    };
+    for version in VERSIONS {
+        let run = check(version, false).await;
+        assert_success(&run);
+        let done = &run.steps[0];
+        assert_eq!(attribute(done, "mqtt.session_present"), Some("true"));
+        assert!(done.checks.iter().any(|check| check.name == "the session is resumed"));
+        let told = phases(done).iter().filter(|phase| **phase == Phase::Handshake).count();
+        assert_eq!(told, if version == MqttVersion::V5 { 3 } else { 4 });
+        let run = check(version, true).await;
+        assert_failure(&run, FailureReason::Check, "resume refused: mqtt://127.0.0.1");
+        assert_eq!(attribute(&run.steps[0], "mqtt.session_present"), Some("false"));
+    }
+}
+
 /// Guarantees that the server is pinged while a step waits, and is given up when it does not answer.
 #[tokio::test]
 async fn a_connection_is_kept_alive() {
@@ -420,7 +450,7 @@ async fn nonsense_is_a_protocol_failure() {
     check(&[&[0x20, 3, 0, 1, 0]], "not MQTT 5: malformed packet").await;
     check(&[&[0xd0, 0]], "the server answers with something else").await;
     check(&[CONNACK, CONNACK], "a second time").await;
-    check(&[CONNACK, &[0x90, 3, 0, 1, 0]], "another number of subscriptions").await;
+    check(&[CONNACK, &[0x90, 5, 0, 1, 0, 0, 0]], "another number of subscriptions").await;
     check(&[CONNACK, &[0x30, 0xff, 0xff, 0xff, 0x7f]], "a packet of more than").await;
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Faults {
     pub(super) duplicate: Option<bool>,
     /// Sends retained messages even to those who want none, and says that a session was present.
     pub(super) remembers: bool,
+    /// Begins a new session whatever the client asks for.
+    pub(super) forgets: bool,
     /// Delivers that much later.
     pub(super) delay: Duration,
 }
@@ -52,8 +54,11 @@ struct State {
 }
 
 struct Client {
+    id: String,
     is_v5: bool,
     filters: Vec<(String, u8)>,
+    /// What it has not acknowledged: it comes again with the session.
+    kept: Vec<(u16, Vec<u8>)>,
     last_id: u16,
     outbox: mpsc::Sender<Out>,
 }
@@ -117,6 +122,9 @@ impl Broker {
                 message(client.is_v5, topic, payload, client.last_id, flags)
             };
             let mut bytes = write(false);
+            if qos > 0 {
+                client.kept.push((client.last_id, write(true)));
+            }
             bytes.extend(duplicate.into_iter().flat_map(write));
             let outbox = client.outbox.clone();
             drop(tokio::spawn(async move {
@@ -162,11 +170,11 @@ impl Session {
         let is_mute = fault(faults.mute);
         let refusal = faults.refuse.filter(|(of, ..)| *of == kind);
         match kind {
-            CONNECT => self.connect(raw, is_mute, refusal, faults.remembers),
+            CONNECT => self.connect(raw, is_mute, refusal, &faults),
             PUBLISH => self.publish(raw, is_mute, refusal, faults.disconnect),
-            4 => self.log(format!("PUBACK {}", id(raw))),
+            4 => self.acknowledged("PUBACK", id(raw)),
             5 => {
-                self.log(format!("PUBREC {}", id(raw)));
+                self.acknowledged("PUBREC", id(raw));
                 self.reply(vec![0x62, 2, raw.data_as_slice()[0], raw.data_as_slice()[1]]);
             }
             6 => self.reply(vec![0x70, 2, raw.data_as_slice()[0], raw.data_as_slice()[1]]),
@@ -188,31 +196,62 @@ impl Session {
         raw: &RawPacket,
         mute: bool,
         refusal: Option<(u8, u8, &str)>,
-        session_present: bool,
+        faults: &Faults,
     ) {
         let is_v5 = raw.data_as_slice()[6] == 5;
-        let line = if is_v5 {
+        let (line, client_id, clean) = if is_v5 {
             let (packet, _) = v5_0::Connect::parse(raw.data_as_slice()).expect("CONNECT");
             let marks = marks(packet.props());
             let (name, password) = (packet.user_name(), packet.password());
-            format!("CONNECT {} {name:?} {password:?} {marks}", packet.client_id())
+            let line = format!("CONNECT {} {name:?} {password:?} {marks}", packet.client_id());
+            (line, packet.client_id().to_owned(), packet.clean_start())
         } else {
             let (packet, _) = v3_1_1::Connect::parse(raw.data_as_slice()).expect("CONNECT");
             let (name, password) = (packet.user_name(), packet.password());
-            format!("CONNECT {} {name:?} {password:?}", packet.client_id())
+            let line = format!("CONNECT {} {name:?} {password:?}", packet.client_id());
+            (line, packet.client_id().to_owned(), packet.clean_session())
         };
         self.log(line);
         if mute {
             return;
         }
         let (code, reason) = refusal.map_or((0, ""), |(_, code, reason)| (code, reason));
-        let mut body = vec![u8::from(session_present && code == 0), code];
-        body.extend(if is_v5 { properties(reason) } else { Vec::new() });
+        let broker = self.broker.clone();
+        let mut state = broker.0.lock();
+        let known = state.clients.iter().position(|client| client.id == client_id);
+        let continues = !clean && !faults.forgets && (known.is_some() || faults.remembers);
+        let mut body = vec![u8::from(continues && code == 0), code];
+        if is_v5 {
+            body.extend(properties(reason));
+        }
         self.reply(packet(0x20, body));
-        let mut state = self.broker.0.lock();
-        self.client = Some((state.clients.len(), is_v5));
         let outbox = self.outbox.clone();
-        state.clients.push(Client { is_v5, filters: Vec::new(), last_id: 0, outbox });
+        match known.filter(|_| continues) {
+            Some(known) => {
+                self.client = Some((known, is_v5));
+                let client = &mut state.clients[known];
+                client.outbox = outbox;
+                client.kept.iter().for_each(|(_, bytes)| self.reply(bytes.clone()));
+            }
+            None => {
+                state.clients.iter_mut().filter(|client| client.id == client_id).for_each(
+                    |client| {
+                        client.filters.clear();
+                        client.id.clear();
+                    },
+                );
+                self.client = Some((state.clients.len(), is_v5));
+                let (filters, kept) = (Vec::new(), Vec::new());
+                let client = Client { id: client_id, is_v5, filters, kept, last_id: 0, outbox };
+                state.clients.push(client);
+            }
+        }
+    }
+
+    fn acknowledged(&self, packet: &str, id: u16) {
+        self.log(format!("{packet} {id}"));
+        let Some((client, _)) = self.client else { return };
+        self.broker.0.lock().clients[client].kept.retain(|(kept, _)| *kept != id);
     }
 
     fn subscribe(
@@ -230,11 +269,9 @@ impl Session {
             v3_1_1::Subscribe::parse(data).expect("SUBSCRIBE").0.entries().to_vec()
         };
         let mut body = data[..2].to_vec();
-        body.extend(if is_v5 {
-            properties(refusal.map_or("", |(.., reason)| reason))
-        } else {
-            Vec::new()
-        });
+        if is_v5 {
+            body.extend(properties(refusal.map_or("", |(.., reason)| reason)));
+        }
         let mut retained = Vec::new();
         for entry in &entries {
             let (filter, qos) = (entry.topic_filter(), entry.sub_opts().qos() as u8);

@@ -4,8 +4,11 @@
 //! Clients, their filters and what waits for them have limits. A client beyond them is let go; a
 //! message for one that does not keep up is dropped and counted in the log.
 
+mod exchange;
+
 use crate::base::shutdown::Shutdown;
 use bytes::Bytes;
+use exchange::{Exchange, Message};
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, Event};
 use mqtt_protocol_core::mqtt::packet::{
@@ -17,8 +20,6 @@ use mqtt_protocol_core::mqtt::result_code::{
     UnsubackReasonCode,
 };
 use mqtt_protocol_core::mqtt::{Connection, Version, role};
-use parking_lot::Mutex;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,41 +32,14 @@ pub const DEFAULT_MQTT_ADDRESS: &str = "127.0.0.1:7071";
 
 /// Clients at a time.
 const MAX_CLIENTS: usize = 64;
-/// Filters of one client.
-const MAX_FILTERS: usize = 16;
-/// Messages that wait for one client.
-const MAX_WAITING: usize = 64;
 /// A packet, bytes.
 const MAX_PACKET: u32 = 64 << 10;
 /// A client that says nothing for this long is let go.
 const IDLE: Duration = Duration::from_secs(300);
+/// So long nobody is accepted when somebody could not be.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of one read.
 const READ_BYTES: usize = 4 << 10;
-
-/// A message on its way.
-#[derive(Clone, Debug)]
-struct Message {
-    topic: Arc<str>,
-    payload: Bytes,
-    qos: Qos,
-}
-
-/// Who is there, and wants what.
-#[derive(Debug, Default)]
-struct Exchange(Mutex<Clients>);
-
-#[derive(Debug, Default)]
-struct Clients {
-    next: u64,
-    by_number: BTreeMap<u64, Subscriber>,
-    dropped: u64,
-}
-
-#[derive(Debug)]
-struct Subscriber {
-    filters: Vec<(String, Qos)>,
-    outbox: mpsc::Sender<Message>,
-}
 
 /// One connection, from its acceptance to its end.
 struct Client {
@@ -86,6 +60,7 @@ pub async fn start_mqtt(listener: TcpListener, shutdown: Shutdown) {
         let (Ok((stream, _)), Ok(place)) = (accepted, Arc::clone(&places).try_acquire_owned())
         else {
             warn!("the sample mqtt server turned a client away");
+            tokio::time::sleep(PAUSE).await;
             continue;
         };
         let (exchange, signal) = (Arc::clone(&exchange), shutdown.clone());
@@ -130,54 +105,6 @@ async fn serve(mut stream: TcpStream, exchange: Arc<Exchange>) -> Result<(), Gon
     }
 }
 
-// === impl Exchange ===
-
-impl Exchange {
-    fn enter(&self, outbox: mpsc::Sender<Message>) -> u64 {
-        let mut clients = self.0.lock();
-        clients.next += 1;
-        let number = clients.next;
-        clients.by_number.insert(number, Subscriber { filters: Vec::new(), outbox });
-        number
-    }
-
-    /// Whether the filter was taken.
-    fn subscribe(&self, number: u64, filter: &str, qos: Qos) -> bool {
-        let mut clients = self.0.lock();
-        let Some(client) = clients.by_number.get_mut(&number) else { return false };
-        client.filters.retain(|(known, _)| known != filter);
-        let fits = client.filters.len() < MAX_FILTERS;
-        if fits {
-            client.filters.push((filter.to_owned(), qos));
-        }
-        fits
-    }
-
-    fn unsubscribe(&self, number: u64, filter: &str) {
-        if let Some(client) = self.0.lock().by_number.get_mut(&number) {
-            client.filters.retain(|(known, _)| known != filter);
-        }
-    }
-
-    /// Passes a message on, once to each client that wants it.
-    fn publish(&self, message: &Message) {
-        let mut clients = self.0.lock();
-        let mut dropped = 0;
-        for client in clients.by_number.values() {
-            let wanted =
-                client.filters.iter().filter(|(filter, _)| matches(filter, &message.topic));
-            let Some(most) = wanted.map(|(_, qos)| *qos).max() else { continue };
-            let message = Message { qos: message.qos.min(most), ..message.clone() };
-            dropped += u64::from(client.outbox.try_send(message).is_err());
-        }
-        if dropped > 0 {
-            clients.dropped += dropped;
-            let in_all = clients.dropped;
-            warn!(dropped, in_all, "the sample mqtt server dropped messages");
-        }
-    }
-}
-
 // === impl Client ===
 
 impl Client {
@@ -186,8 +113,7 @@ impl Client {
         let mut connection = Connection::with_options(Version::Undetermined, options);
         connection.set_auto_pub_response(true);
         connection.set_auto_ping_response(true);
-        let (outbox, waiting) = mpsc::channel(MAX_WAITING);
-        let number = exchange.enter(outbox);
+        let (number, waiting) = exchange.enter();
         (Self { number, connection, exchange }, waiting)
     }
 
@@ -343,20 +269,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.exchange.0.lock().by_number.remove(&self.number);
-    }
-}
-
-/// Whether a topic is one of a filter's.
-fn matches(filter: &str, topic: &str) -> bool {
-    let (mut filter, mut topic) = (filter.split('/'), topic.split('/'));
-    loop {
-        match (filter.next(), topic.next()) {
-            (Some("#"), _) | (None, None) => return true,
-            (Some("+"), Some(_)) => {}
-            (Some(wanted), Some(found)) if wanted == found => {}
-            _ => return false,
-        }
+        self.exchange.leave(self.number);
     }
 }
 
@@ -366,41 +279,6 @@ mod tests {
 
     /// Nothing here takes a fraction of it, unless something hangs.
     const CEILING: Duration = Duration::from_secs(30);
-
-    /// Guarantees what filters catch.
-    #[test]
-    fn filters_catch_their_topics() {
-        let check = |filter: &str, topic: &str, expected: bool| {
-            assert_eq!(matches(filter, topic), expected, "{filter} {topic}");
-        };
-        check("a/b", "a/b", true);
-        check("a/b", "a/b/c", false);
-        check("a/+", "a/b", true);
-        check("a/+", "a/b/c", false);
-        check("a/#", "a", true);
-        check("a/#", "a/b/c", true);
-        check("#", "a", true);
-        check("+/b", "a/b", true);
-    }
-
-    /// Guarantees the limits of one client, and that its place is free again when it is gone.
-    #[test]
-    fn a_client_has_limits() {
-        let exchange = Arc::new(Exchange::default());
-        let (client, mut waiting) = Client::new(Arc::clone(&exchange));
-        for n in 0..MAX_FILTERS {
-            assert!(exchange.subscribe(client.number, &format!("t/{n}"), Qos::AtMostOnce));
-        }
-        assert!(!exchange.subscribe(client.number, "t", Qos::AtMostOnce));
-        assert!(exchange.subscribe(client.number, "t/0", Qos::AtLeastOnce));
-        let payload = Bytes::from_static(b"x");
-        let message = Message { topic: "t/0".into(), payload, qos: Qos::ExactlyOnce };
-        (0..=MAX_WAITING).for_each(|_| exchange.publish(&message));
-        assert_eq!(waiting.try_recv().map(|message| message.qos).ok(), Some(Qos::AtLeastOnce));
-        assert_eq!(exchange.0.lock().dropped, 1);
-        drop(client);
-        assert!(exchange.0.lock().by_number.is_empty());
-    }
 
     /// Guarantees that clients are let go for what is not MQTT, and at the end.
     #[tokio::test]
@@ -420,7 +298,7 @@ mod tests {
             // Closed or reset: both are an end.
             drop(read.expect("an end"));
         };
-        ends(b"GET / HTTP/1.1\r\n\r\n", false).await;
+        ends(&[0x47, 1, 0], false).await;
         ends(&[0xc0, 0], false).await;
         ends(&[0x10], true).await;
         assert!(shutdown.drain(CEILING).await);
