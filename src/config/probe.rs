@@ -7,6 +7,7 @@
 //!     timeout: 5s                    # 10s or `every`, whichever is less, unless given
 //!     overlap: allow                 # runs may overlap; then the timeout may exceed `every`
 //!     labels: { region: eu-west }
+//!     network: lte                   # through an emulated network, see `network`
 //!     websocket: { … }               # or http:, sse:, or steps: [ … ]
 //!     cleanup: [ … ]                 # steps that run whatever happened
 //! ```
@@ -14,6 +15,7 @@
 use super::cron::Cron;
 use super::fields::{Context, Fields};
 use super::names::nearest;
+use super::network::Networks;
 use super::scalar::{YEAR, quoted, written};
 use super::steps::Steps;
 use super::tree::{Node, Place};
@@ -54,7 +56,12 @@ pub(super) struct Facts {
 
 impl Probes {
     /// Reads all probes of all files.
-    pub(super) fn read(cx: &Context<'_>, nodes: &[Rc<Node>], writes: &[WriteTarget]) -> Self {
+    pub(super) fn read(
+        cx: &Context<'_>,
+        nodes: &[Rc<Node>],
+        networks: &Networks,
+        writes: &[WriteTarget],
+    ) -> Self {
         let mut probes = Self::default();
         let allowed: Arc<[WriteTarget]> = writes.into();
         for node in nodes {
@@ -68,6 +75,10 @@ impl Probes {
                     probes.add(cx, name, at, schedule.as_ref(), timeout);
                 }
                 let labels = fields.get("labels").map(|node| cx.labels(node, "labels"));
+                let network = fields.get("network").and_then(|node| networks.network(cx, node));
+                if let (Some(network), Some(timeout)) = (&network, timeout) {
+                    cx.warn_if_hasty(network, timeout, fields.at("network"));
+                }
                 let mut steps = Steps::new(cx, writes, timeout);
                 let action = fields.exactly_one(&super::steps::with("steps"));
                 let done = match action {
@@ -85,6 +96,7 @@ impl Probes {
                     steps: done,
                     cleanup: cleanup.unwrap_or_default(),
                     writes: Arc::clone(&allowed),
+                    network: network.map(Arc::new),
                 })
             });
             let spec = read.flatten().filter(|_| cx.problems.count() == before);

@@ -9,6 +9,7 @@ use super::dial::StepContext;
 use super::expect::{Since, fulfil};
 use super::failure::{Attempt, failure};
 use super::marking::Mark;
+use super::network::RunNetwork;
 use super::record::StepRecord;
 use super::runner::Context;
 use super::spec::{Action, Expect, ProbeSpec, SseStep, Step, WebSocketStep};
@@ -35,6 +36,8 @@ pub(super) struct Journey<'a> {
     id: RunId,
     started: MonoNanos,
     variables: Variables,
+    /// The emulated network of this run.
+    network: Option<RunNetwork>,
     streams: Vec<OpenStream>,
     /// When each step sent what it sends.
     sent: Vec<(String, MonoNanos)>,
@@ -50,12 +53,14 @@ impl<'a> Journey<'a> {
         started: MonoNanos,
         start: UnixNanos,
     ) -> Self {
+        let network = spec.network.as_ref();
         Self {
             spec,
             context,
             id,
             started,
             variables: Variables::new(id, start),
+            network: network.map(|network| RunNetwork::new(network, id, &context.clock, started)),
             streams: Vec::new(),
             sent: Vec::new(),
             steps: Vec::new(),
@@ -96,6 +101,10 @@ impl<'a> Journey<'a> {
     /// Ends the streams politely and hands back the results of all steps.
     pub(super) async fn hang_up(mut self) -> Vec<StepResult> {
         drop(join_all(self.streams.iter_mut().map(stream::hang_up)).await);
+        // Only now: streams went on to deliver after the steps that opened them.
+        if let Some(network) = &self.network {
+            network.describe(&mut self.steps);
+        }
         self.steps
     }
 
@@ -118,8 +127,9 @@ impl<'a> Journey<'a> {
         mark: &Mark,
         record: &mut StepRecord,
     ) -> Attempt<Option<Bytes>> {
-        let Self { spec, context, variables, streams, sent, .. } = self;
-        let with = StepContext { context, deadline, variables, mark, writes: &spec.writes };
+        let Self { spec, context, variables, network, streams, sent, .. } = self;
+        let (writes, network) = (&*spec.writes, network.as_ref());
+        let with = StepContext { context, deadline, variables, mark, writes, network };
         match &step.action {
             Action::Http(http) => http::run(http, with, record).await.map(Some),
             Action::WebSocket(websocket) => {

@@ -12,7 +12,8 @@
 //!   value of a message step is the time from the send to the read that completed the match, also
 //!   where that read was over before the step looked;
 //! - nothing is written to a target that the allow-list does not name (`writes`);
-//! - a run knows how far its own runtime may have spoilt the value (`stall`).
+//! - a run knows how far its own runtime may have spoilt the value (`stall`);
+//! - where a definition asks for it, all of that happens over an emulated network ([`network`]).
 //!
 //! To add a protocol: one file here with an `open` or `run`, one arm in `journey`, one in `spec`.
 
@@ -29,11 +30,13 @@ mod http_exchange;
 mod journey;
 mod json_match;
 pub mod marking;
+pub mod network;
 mod plan;
 mod record;
 mod runner;
 mod schedule;
 mod scheduler;
+mod socket;
 pub mod spec;
 mod sse;
 mod stall;

@@ -3,6 +3,7 @@
 //! Texts may hold templates, `${run.id}` and captured `${step.name}` values, filled in at each run
 //! (`template`). Everything else is resolved: durations, regular expressions, JSON.
 
+use super::network::Network;
 use super::writes::WriteTarget;
 use crate::base::secret::Secret;
 use crate::model::labels::Labels;
@@ -28,6 +29,8 @@ pub struct ProbeSpec {
     pub cleanup: Vec<Step>,
     /// Where it may write to, besides loopback; asked before each write.
     pub writes: Arc<[WriteTarget]>,
+    /// The emulated network through which it runs; otherwise it runs over the machine's own.
+    pub network: Option<Arc<Network>>,
 }
 
 /// When a probe runs.

@@ -4,6 +4,7 @@ mod arrival;
 mod calendar;
 mod http;
 mod journey;
+mod network;
 mod scheduler;
 mod servers;
 mod sse;
@@ -33,6 +34,7 @@ pub(super) fn spec(steps: Vec<Step>) -> ProbeSpec {
         steps,
         cleanup: Vec::new(),
         writes: [].into(),
+        network: None,
     }
 }
 

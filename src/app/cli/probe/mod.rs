@@ -1,11 +1,13 @@
 //! `radiosonde probe`: runs probes now and says how each went.
 //!
-//! [`select`] finds the probes, this file runs them one after the other, and [`report`] says what
-//! came of it: as a [`waterfall`] and a [`percentiles`] table for people, as JSON for machines, as
-//! [`junit`] for CI. While it lasts, [`progress`] tells somebody at a terminal how far it is.
+//! [`select`] finds the probes, [`networks`] puts them on another network where one is wanted, this
+//! file runs them one after the other, and [`report`] says what came of it: as a [`waterfall`] and a
+//! [`percentiles`] table for people, as JSON for machines, as [`junit`] for CI. While it lasts,
+//! [`progress`] tells somebody at a terminal how far it is.
 
 mod axis;
 mod junit;
+mod networks;
 mod percentiles;
 mod progress;
 mod report;
@@ -22,12 +24,14 @@ use super::terminal::{complain, hint, note, plain, print};
 use crate::base::clock::Clock;
 use crate::base::error::Chain;
 use crate::base::shutdown::Shutdown;
+use crate::config::Settings;
 use crate::model::probe::ProbeRun;
 use crate::probe::spec::ProbeSpec;
 use crate::probe::{Context, SlotStart, run_once};
 use crate::telemetry::Telemetry;
 use progress::Progress;
 use report::Transcript;
+use select::Nothing;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -41,7 +45,10 @@ struct Series<'a> {
 pub(super) fn probe(files: &Files, wanted: &ProbeArguments) -> ExitCode {
     let loaded = files.load();
     let Some(settings) = &loaded.settings else { return problems::report(&loaded) };
-    let probes = match select::select(&settings.probes, &wanted.names, &wanted.labels) {
+    if wanted.networks {
+        return print(&networks::tables(&settings.networks));
+    }
+    let probes = match chosen(settings, wanted) {
         Ok(probes) => probes,
         Err(nothing) => {
             let code = complain(&nothing.words, INVALID);
@@ -54,6 +61,12 @@ pub(super) fn probe(files: &Files, wanted: &ProbeArguments) -> ExitCode {
         Err(error) => return complain(&Chain(&error).to_string(), INVALID),
     };
     block_on(run_all(&probes, wanted, out))
+}
+
+/// The probes that are wanted, over the network that is wanted.
+fn chosen(settings: &Settings, wanted: &ProbeArguments) -> Result<Vec<Arc<ProbeSpec>>, Nothing> {
+    let probes = select::select(&settings.probes, &wanted.names, &wanted.labels)?;
+    networks::put_on(probes, settings, wanted.network.as_deref(), wanted.network_seed)
 }
 
 async fn run_all(
