@@ -21,8 +21,10 @@ use tokio::time::Sleep;
 
 /// Deliveries may be so much too early.
 const EARLY: Duration = Duration::from_millis(1);
-/// No more bytes are in flight.
+/// No more bytes are in flight,
 const MAX_IN_FLIGHT: usize = 4 << 20;
+/// each packet counted with so many more: empty ones need memory too.
+const PACKET_OVERHEAD: usize = 100;
 /// So many segments after it tell the sender by their acknowledgements that one was lost.
 const FOLLOWING: usize = 3;
 
@@ -52,6 +54,7 @@ pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
 struct State {
     link: Link,
     flying: VecDeque<Flying>,
+    /// In flight, overhead included.
     bytes: usize,
     /// When the end arrives, and whether it is an error.
     end: Option<(MonoNanos, io::Result<()>)>,
@@ -210,7 +213,7 @@ impl Lane {
         // Where the receiver came late, that is not the network's doing.
         let delivered = if state.woken == now { now } else { arrives };
         self.tally.delivered(self.direction, delivered.since(entered));
-        state.bytes -= body.len();
+        state.bytes -= body.len() + PACKET_OVERHEAD;
         wake(state.sender.take());
         Taken::Bytes(body)
     }
@@ -222,7 +225,7 @@ impl State {
     /// Adds a packet before those that arrive later: datagrams may overtake each other.
     fn put(&mut self, entered: MonoNanos, arrives: MonoNanos, body: Bytes) {
         let place = self.flying.partition_point(|other| other.arrives <= arrives);
-        self.bytes += body.len();
+        self.bytes += body.len() + PACKET_OVERHEAD;
         self.flying.insert(place, Flying { entered, arrives, body });
     }
 }
@@ -254,7 +257,7 @@ impl Timer {
 }
 
 /// Errors of the operating system cannot be cloned.
-pub(super) fn copy(error: &io::Error) -> io::Error {
+fn copy(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 

@@ -50,7 +50,7 @@ fn chat(server: &Server) -> Vec<Step> {
 #[track_caller]
 fn assert_about(runs: &[ProbeRun], phase: Phase, ms: u64) {
     let median = median_ms(runs, phase);
-    assert!((ms.saturating_sub(3)..ms + 40).contains(&median), "{phase:?} takes {median} ms");
+    assert!((ms.saturating_sub(3)..ms + 60).contains(&median), "{phase:?} takes {median} ms");
 }
 
 /// Guarantees that connecting, the upgrade and the message each cost a round trip, that sending costs
@@ -87,12 +87,17 @@ async fn https_through_a_network() {
     let tls = TlsOptions { ca_pem: Some(pem), ..TlsOptions::default() };
     let ask = HttpStep { tls, ..get(server.url("https", "/")) };
     let steps = vec![step("1", Action::Http(ask))];
-    let runs = runs_over(network, Duration::from_secs(20), steps, 5).await;
+    // One after the other: reckoning several handshakes at once would be in each other's way.
+    let mut runs = Vec::new();
+    for _ in 0..5 {
+        runs.push(run_over(network.clone(), Duration::from_secs(20), steps.clone()).await);
+    }
     runs.iter().for_each(assert_success);
     for phase in [Phase::Connect, Phase::Tls, Phase::Wait] {
         assert_about(&runs, phase, 40);
     }
-    assert_about(&runs, Phase::Receive, 200);
+    // 200 ms in all, of which the record that holds the head takes 16 KiB.
+    assert_about(&runs, Phase::Receive, 165);
     let queued = attribute(&runs[0].steps[0], "network.queued_ms").expect("it is told");
     assert!(queued.parse::<f64>().expect("a number") > 20.0, "{queued}");
 }

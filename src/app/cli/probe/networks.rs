@@ -76,8 +76,16 @@ pub(super) fn tables(own: &[Profile]) -> String {
     let columns = [Column::Left("laid over"), Column::Text("does"), Column::Text("source")];
     let overlays = OVERLAYS.map(|overlay| [overlay.name, overlay.words, overlay.source]);
     let overlays = render(&columns, overlays);
-    format!("{networks}\n{overlays}")
+    format!("{networks}\n{overlays}\n{LIMITS}")
 }
+
+/// What the tables cannot say.
+const LIMITS: &str = "\
+What a run was really given stands in the attributes network.* of its steps.
+Packets come within a millisecond of their time. The kernel's own TCP runs below:
+a lost segment is one that comes later, as if it had been sent again; a stream is
+as fast as the link from the start; and names are resolved without any of it.
+";
 
 /// Bits per second in the largest unit that is whole.
 fn rate(bits: u64) -> String {

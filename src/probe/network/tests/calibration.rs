@@ -79,15 +79,12 @@ async fn the_round_trip_of_edge() {
     check_round_trip("edge").await;
 }
 
-/// From the first byte to the last of a download, at least one of which is lost by no chance.
-async fn download(name: &str, bytes: usize) {
+/// The rate of a download in which nothing is lost, bits per second, after a wait.
+async fn download(network: Network, bytes: usize, wait: Duration) -> f64 {
     let clock = Clock::system();
-    let mut network = named(name);
-    // A loss at the end would be counted as a slow link.
-    network.profile.loss_ppm = 0;
-    let bits = network.profile.down_bits;
     let (ours, mut theirs) = pair().await;
     let mut ours = Shaped::new(ours, path(&network, 1, &clock));
+    sleep(wait).await;
     let server = tokio::spawn(async move {
         theirs.write_all(&vec![7; bytes]).await.expect("it goes");
     });
@@ -98,13 +95,24 @@ async fn download(name: &str, bytes: usize) {
     let seconds = clock.monotonic().since(began).as_secs_f64();
     server.await.expect("it was sent");
     // The first segment came whole when the clock was started.
-    let rate = ((bytes - SEGMENT_BYTES) * 8) as f64 / seconds;
-    eprintln!("{name}: {:.0} kbit/s, wanted {}", rate / 1e3, bits / 1_000);
-    assert!((rate / bits as f64 - 1.0).abs() < 0.05, "{name}: {rate} instead of {bits}");
+    ((bytes - SEGMENT_BYTES) * 8) as f64 / seconds
 }
 
-/// Guarantees rates of downloads: 0.8 s each of wifi, lte and edge.
+async fn check_rate(name: &str, bytes: usize) {
+    let mut network = named(name);
+    // A loss at the end would be counted as a slow link.
+    network.profile.loss_ppm = 0;
+    let wanted = network.profile.down_bits as f64;
+    let waits = [0, 150, 300].map(Duration::from_millis);
+    let mut rates = join_all(waits.map(|wait| download(network.clone(), bytes, wait))).await;
+    rates.sort_by(f64::total_cmp);
+    eprintln!("{name}: {:.0} kbit/s, wanted {:.0}", rates[1] / 1e3, wanted / 1e3);
+    assert!((rates[1] / wanted - 1.0).abs() < 0.05, "{name}: {rates:?} instead of {wanted}");
+}
+
+/// Guarantees rates of downloads within 5 %, a second each of wifi, lte and edge.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rates_of_downloads() {
-    tokio::join!(download("wifi", 3_000_000), download("lte", 1_200_000), download("edge", 48_000));
+    let (wifi, lte, edge) = (3_750_000, 1_500_000, 30_000);
+    tokio::join!(check_rate("wifi", wifi), check_rate("lte", lte), check_rate("edge", edge));
 }
