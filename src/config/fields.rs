@@ -52,6 +52,8 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("schedule", "here it is `cron: \"*/5 * * * *\"`"),
     ("target", "an SLO has an `objective`, a probe's block a `url`"),
     ("threshold", "here it is `under: 100ms`"),
+    ("throttle", "here it is `network: lte`; `radiosonde probe --networks` lists them"),
+    ("throttling", "here it is `network: lte`; `radiosonde probe --networks` lists them"),
     ("time_window", "here it is `window: 30d`"),
     ("timezone", "here it is `tz: Europe/Berlin`"),
     ("webhook_configs", "a receiver here has one channel: webhook: { url: … }"),

@@ -6,8 +6,8 @@
 //! nothing is wrong. No input panics; files, aliases and nesting are bounded. Nothing here runs
 //! anything, and nothing but `files` touches the disk.
 //!
-//! `probes`, `slos`, `receivers`, `route` and `heartbeat` may stand in any file; the settings of the
-//! process only in `radiosonde.yaml`. Keys that begin with `x-` are free, for anchors.
+//! `probes`, `networks`, `slos`, `receivers`, `route` and `heartbeat` may stand in any file; the
+//! settings of the process only in `radiosonde.yaml`. Keys that begin with `x-` are free, for anchors.
 
 mod burn;
 mod check;
@@ -24,6 +24,7 @@ mod icmp;
 mod ledger;
 mod mqtt;
 mod names;
+mod network;
 mod parse;
 mod probe;
 mod problem;
@@ -47,6 +48,7 @@ mod writes;
 mod tests;
 
 pub use files::Location;
+pub use network::UnknownNetwork;
 pub use problem::Problem;
 pub use settings::{
     Daemon, HistoryLimits, JournalLimits, NamedSecret, OtlpExport, OtlpProtocol, Phones, Settings,
@@ -55,6 +57,7 @@ pub use settings::{
 use crate::model::objective::{Indicator, Slo, Source};
 use fields::Context;
 use files::Files;
+use network::Networks;
 use probe::Probes;
 use problem::Problems;
 use routing::Routing;
@@ -143,7 +146,8 @@ fn resolve(cx: &Context<'_>, insecure: bool) -> Option<Settings> {
     cx.is_whole.set(cx.problems.count() == 0);
     let (daemon, mut phones) =
         daemon::read(cx, &sections.settings, sections.main, &SECTIONS, insecure);
-    let probes = Probes::read(cx, &sections.probes, &daemon);
+    let networks = Networks::read(cx, &sections.networks);
+    let probes = Probes::read(cx, &sections.probes, &networks, &daemon);
     let selectors = Selectors { cx, probes: &probes, phones: &phones };
     let slos = slo::read(selectors, &sections.slos);
     add_routes(&mut phones, &slos);
@@ -156,6 +160,7 @@ fn resolve(cx: &Context<'_>, insecure: bool) -> Option<Settings> {
     let settings = Settings {
         daemon,
         probes: probes.specs,
+        networks: networks.profiles(),
         slos,
         receivers,
         route,

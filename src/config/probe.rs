@@ -7,6 +7,7 @@
 //!     timeout: 5s                    # 10s or `every`, whichever is less, unless given
 //!     overlap: allow                 # runs may overlap; then the timeout may exceed `every`
 //!     labels: { region: eu-west }
+//!     network: lte                   # through an emulated network, see `network`
 //!     websocket: { … }               # or http:, sse:, or steps: [ … ]
 //!     cleanup: [ … ]                 # steps that run whatever happened
 //! ```
@@ -14,11 +15,12 @@
 use super::cron::Cron;
 use super::fields::{Context, Fields};
 use super::names::nearest;
+use super::network::Networks;
 use super::scalar::{YEAR, quoted, written};
 use super::settings::Daemon;
 use super::steps::Steps;
 use super::tree::{Node, Place};
-use crate::probe::spec::{Cadence, ProbeSpec};
+use crate::probe::spec::{Action, Cadence, ProbeSpec, Step};
 use crate::probe::writes::WriteTarget;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -55,7 +57,12 @@ pub(super) struct Facts {
 
 impl Probes {
     /// Reads all probes of all files.
-    pub(super) fn read(cx: &Context<'_>, nodes: &[Rc<Node>], daemon: &Daemon) -> Self {
+    pub(super) fn read(
+        cx: &Context<'_>,
+        nodes: &[Rc<Node>],
+        networks: &Networks,
+        daemon: &Daemon,
+    ) -> Self {
         let mut probes = Self::default();
         let allowed: Arc<[WriteTarget]> = daemon.writes_allowed.as_slice().into();
         for node in nodes {
@@ -69,6 +76,10 @@ impl Probes {
                     probes.add(cx, name, at, schedule.as_ref(), timeout);
                 }
                 let labels = fields.get("labels").map(|node| cx.labels(node, "labels"));
+                let network = fields.get("network").and_then(|node| networks.network(cx, node));
+                if let (Some(network), Some(timeout)) = (&network, timeout) {
+                    cx.warn_if_hasty(network, timeout, fields.at("network"));
+                }
                 let mut steps = Steps::new(cx, daemon, timeout);
                 let action = fields.exactly_one(&super::steps::with("steps"));
                 let done = match action {
@@ -76,6 +87,9 @@ impl Probes {
                     Some((key, node)) => steps.block(key, node),
                     None => Vec::new(),
                 };
+                if network.is_some() {
+                    refuse_unshaped(fields, &done);
+                }
                 let cleanup = fields.get("cleanup").map(|node| steps.cleanup(node));
                 Some(ProbeSpec {
                     name: name?,
@@ -86,6 +100,7 @@ impl Probes {
                     steps: done,
                     cleanup: cleanup.unwrap_or_default(),
                     writes: Arc::clone(&allowed),
+                    network: network.map(Arc::new),
                 })
             });
             let spec = read.flatten().filter(|_| cx.problems.count() == before);
@@ -110,6 +125,21 @@ impl Probes {
             let facts = Facts { at, gap: schedule.map(|s| s.gap), timeout };
             let _ = self.by_name.insert(name.to_owned(), facts);
         }
+    }
+}
+
+/// Only what goes over TCP goes through the emulated network.
+fn refuse_unshaped(fields: &Fields<'_>, steps: &[Step]) {
+    let unshaped = |step: &&Step| {
+        matches!(
+            step.action,
+            Action::Dns(_) | Action::Icmp(_) | Action::Exec(_) | Action::Udp(_) | Action::Stun(_)
+        )
+    };
+    if let Some(step) = steps.iter().find(unshaped) {
+        let message = format!("`{}` does not go through an emulated network", step.action.block());
+        let hint = "only what goes over TCP connections does: remove network";
+        fields.cx.problems.wrong_hint(fields.at("network"), message, hint);
     }
 }
 

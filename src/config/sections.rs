@@ -8,7 +8,8 @@ use super::tree::{Entry, Node, Value};
 use std::rc::Rc;
 
 /// Keys that may stand in any file.
-pub(super) const SECTIONS: [&str; 5] = ["probes", "slos", "receivers", "route", "heartbeat"];
+pub(super) const SECTIONS: [&str; 6] =
+    ["probes", "networks", "slos", "receivers", "route", "heartbeat"];
 /// Keys of the main file, for the hint when one stands elsewhere.
 const SETTINGS: [&str; 13] = [
     "api",
@@ -37,6 +38,8 @@ pub(super) struct Sections {
     pub(super) settings: Vec<Entry>,
     /// Items of every `probes`.
     pub(super) probes: Vec<Rc<Node>>,
+    /// Items of every `networks`.
+    pub(super) networks: Vec<Rc<Node>>,
     /// Items of every `slos`.
     pub(super) slos: Vec<Rc<Node>>,
     /// Items of every `receivers`.
@@ -82,6 +85,7 @@ impl Sections {
         }
         let list = match key {
             "probes" => &mut self.probes,
+            "networks" => &mut self.networks,
             "slos" => &mut self.slos,
             "receivers" => &mut self.receivers,
             _ => return self.take_once(cx, entry, is_main),

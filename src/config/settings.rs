@@ -3,6 +3,7 @@
 use crate::base::secret::Secret;
 use crate::model::objective::Slo;
 use crate::model::routing::{Heartbeat, Receiver, Route};
+use crate::probe::network::profile::Profile;
 use crate::probe::spec::ProbeSpec;
 use crate::probe::writes::WriteTarget;
 use crate::telemetry::logs::LogFormat;
@@ -21,6 +22,8 @@ pub struct Settings {
     pub daemon: Daemon,
     /// All probes, in the order of files.
     pub probes: Vec<Arc<ProbeSpec>>,
+    /// Networks beside the built-in ones, by name.
+    pub networks: Vec<Profile>,
     /// All SLOs, in the order of files.
     pub slos: Vec<Arc<Slo>>,
     /// All receivers, in the order of files.
@@ -31,7 +34,7 @@ pub struct Settings {
     pub heartbeat: Option<Heartbeat>,
     /// How to read what phones report.
     pub phones: Phones,
-    /// A hash of all of the above. The same meaning has the same revision, whatever the files
+    /// A hash of all of the above, as far as it is used. The same meaning has the same revision, whatever the files
     /// look like; what is redacted does not enter it, so that it can be shown.
     pub revision: u64,
     /// Every file that was read, certificates included; empty for sources in memory.

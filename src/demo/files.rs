@@ -22,7 +22,7 @@ pub const BURN: BurnPair = BurnPair {
 /// Path templates of the sample back end, for phones that report whole URLs only.
 pub const ROUTES: [&str; 2] = ["/rooms/{id}/messages", "/messages/{id}"];
 
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 13] = [
     ("probes/chat-echo.yaml", include_str!("../../probes/chat-echo.yaml")),
     ("probes/room-delivery.yaml", include_str!("../../probes/room-delivery.yaml")),
     ("probes/feed.yaml", include_str!("../../probes/feed.yaml")),
@@ -33,6 +33,7 @@ const FILES: [(&str, &str); 12] = [
     ("probes/udp.yaml", include_str!("../../probes/udp.yaml")),
     ("probes/grpc.yaml", include_str!("../../probes/grpc.yaml")),
     ("probes/mqtt.yaml", include_str!("../../probes/mqtt.yaml")),
+    ("probes/mobile.yaml", include_str!("../../probes/mobile.yaml")),
     ("alerts/slos.yaml", include_str!("../../alerts/slos.yaml")),
     ("alerts/routing.yaml", include_str!("../../alerts/routing.yaml")),
 ];
@@ -108,7 +109,7 @@ mod tests {
             let value: serde_json::Value = serde_saphyr::from_str(text).expect(path);
             let sections: Vec<&String> = value.as_object().expect(path).keys().collect();
             let allowed: &[&str] = match path.split_once('/') {
-                Some(("probes", _)) => &["probes"],
+                Some(("probes", _)) => &["probes", "networks"],
                 _ => &["slos", "receivers", "route", "heartbeat"],
             };
             assert!(sections.iter().all(|section| allowed.contains(&section.as_str())), "{path}");

@@ -5,6 +5,7 @@
 //! that completed it, so neither decoding nor the scheduling of our tasks is part of a value.
 //! Under TLS a read counts as an answer only once it yielded plaintext: session tickets do not.
 
+use super::socket::Socket;
 use crate::base::clock::{Clock, MonoNanos};
 use std::fmt::Debug;
 use std::io::{IoSlice, Result};
@@ -13,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 /// When a connection last read and wrote. Zero stands for never. One task moves them and another
@@ -36,7 +36,7 @@ pub(super) struct Stamped<S> {
 }
 
 /// A TCP socket whose reads and writes are stamped.
-pub(super) type StampedTcp = Stamped<TcpStream>;
+pub(super) type StampedTcp = Stamped<Socket>;
 
 /// A TCP or TLS connection: the stamped socket inside, and around it what sees plaintext alone.
 pub(super) type Connection = Stamped<Box<dyn Transport>>;
@@ -160,8 +160,8 @@ where
 
 impl StampedTcp {
     /// Takes over a socket that has just connected.
-    pub(super) fn new(tcp: TcpStream, clock: Clock) -> Self {
-        Self { stream: tcp, stamps: Arc::new(Stamps::new(clock)), layer: Layer::Socket }
+    pub(super) fn new(socket: Socket, clock: Clock) -> Self {
+        Self { stream: socket, stamps: Arc::new(Stamps::new(clock)), layer: Layer::Socket }
     }
 }
 

@@ -4,8 +4,10 @@ use super::connection::{Connection, StampedTcp};
 use super::deadline::Deadline;
 use super::failure::{Attempt, failure, is_local, of_io};
 use super::marking::Mark;
+use super::network::{Path, RunNetwork, Shaped};
 use super::record::StepRecord;
 use super::runner::Context;
+use super::socket::Socket;
 use super::spec::TlsOptions;
 use super::target::Target;
 use super::template::Variables;
@@ -39,6 +41,8 @@ pub(super) struct StepContext<'a> {
     pub mark: &'a Mark,
     /// Where the probe may write to, besides loopback.
     pub writes: &'a [WriteTarget],
+    /// The emulated network that everything goes through, where there is one.
+    pub network: Option<&'a RunNetwork>,
 }
 
 /// Dials a target. Addresses are tried in order until one connects, each with an equal share of
@@ -65,13 +69,18 @@ pub(super) async fn dial_tcp(
     record: &mut StepRecord,
 ) -> Attempt<StampedTcp> {
     let addresses = resolve(target, step.deadline, record).await?;
-    let tcp = connect(&addresses, step.deadline, record).await?;
+    let mut path = step.network.map(|network| network.open(record.span()));
+    let tcp = connect(&addresses, &mut path, step.deadline, record).await?;
     if target.address().is_none()
         && let Ok(peer) = tcp.peer_addr()
     {
         record.attribute("network.peer.address", peer.ip().to_string());
     }
-    Ok(StampedTcp::new(tcp, step.context.clock.clone()))
+    let socket = match path {
+        Some(path) => Socket::Shaped(Shaped::new(tcp, path)),
+        None => Socket::Bare(tcp),
+    };
+    Ok(StampedTcp::new(socket, step.context.clock.clone()))
 }
 
 /// Makes a connection a secure one: the TLS handshake with the server of that name.
@@ -155,6 +164,7 @@ pub(super) async fn resolve(
 
 async fn connect(
     addresses: &[SocketAddr],
+    path: &mut Option<Path>,
     deadline: &Deadline,
     record: &mut StepRecord,
 ) -> Attempt<TcpStream> {
@@ -163,14 +173,11 @@ async fn connect(
     for (tried, address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - tried).unwrap_or(1).max(1);
         let share = deadline.no_later_than(record.now().plus(deadline.remaining() / left));
-        let error = match share.limit(TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => match stream.set_nodelay(true) {
-                Ok(()) => {
-                    record.phase(Phase::Connect, from, record.now());
-                    return Ok(stream);
-                }
-                Err(error) => error,
-            },
+        let error = match share.limit(open(*address, path)).await {
+            Ok(Ok(stream)) => {
+                record.phase(Phase::Connect, from, record.now());
+                return Ok(stream);
+            }
             Ok(Err(error)) => error,
             Err(_) => io::ErrorKind::TimedOut.into(),
         };
@@ -185,4 +192,14 @@ async fn connect(
     let ours = errors.iter().all(|(_, error)| is_local(error));
     let reason = if ours { FailureReason::Local } else { FailureReason::Connect };
     Err(failure(reason, format!("connecting to {tries}")))
+}
+
+/// A connection over the real path, and then what the emulated one adds to its handshake.
+async fn open(address: SocketAddr, path: &mut Option<Path>) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    if let Some(path) = path {
+        path.shake_hands().await;
+    }
+    Ok(stream)
 }

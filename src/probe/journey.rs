@@ -10,6 +10,7 @@ use super::expect::{Since, fulfil};
 use super::failure::{Attempt, failure};
 use super::fanout::{self, Opened};
 use super::marking::Mark;
+use super::network::RunNetwork;
 use super::record::StepRecord;
 use super::runner::Context;
 use super::spec::{Action, Expect, MqttStep, ProbeSpec, Repeat, SseStep, Step, WebSocketStep};
@@ -36,6 +37,8 @@ pub(super) struct Journey<'a> {
     id: RunId,
     started: MonoNanos,
     variables: Variables,
+    /// The emulated network of this run.
+    network: Option<RunNetwork>,
     streams: Vec<OpenStream>,
     /// When each step sent what it sends.
     sent: Vec<(String, MonoNanos)>,
@@ -51,12 +54,14 @@ impl<'a> Journey<'a> {
         started: MonoNanos,
         start: UnixNanos,
     ) -> Self {
+        let network = spec.network.as_ref();
         Self {
             spec,
             context,
             id,
             started,
             variables: Variables::new(id, start),
+            network: network.map(|network| RunNetwork::new(network, id, &context.clock, started)),
             streams: Vec::new(),
             sent: Vec::new(),
             steps: Vec::new(),
@@ -104,6 +109,10 @@ impl<'a> Journey<'a> {
                 .into_iter()
                 .for_each(|result| result.attributes.extend(findings.attributes.clone()));
         }
+        // Only now: streams went on to deliver after the steps that opened them.
+        if let Some(network) = &self.network {
+            network.describe(&mut self.steps);
+        }
         self.steps
     }
 
@@ -126,8 +135,9 @@ impl<'a> Journey<'a> {
         mark: &Mark,
         record: &mut StepRecord,
     ) -> Attempt<Option<Bytes>> {
-        let Self { spec, context, variables, streams, sent, .. } = self;
-        let with = StepContext { context, deadline, variables, mark, writes: &spec.writes };
+        let Self { spec, context, variables, network, streams, sent, .. } = self;
+        let (writes, network) = (&*spec.writes, network.as_ref());
+        let with = StepContext { context, deadline, variables, mark, writes, network };
         match &step.action {
             Action::Http(http) => http::run(http, with, record).await.map(Some),
             Action::WebSocket(_) | Action::Sse(_) | Action::Mqtt(_) if step.count > 1 => {

@@ -14,7 +14,8 @@
 //! - a message for many is measured at each of its receivers (`fanout`);
 //! - numbered messages are on books that show exactly what was lost, doubled or out of order (`ledger`);
 //! - nothing is written to a target that the allow-list does not name (`writes`);
-//! - a run knows how far its own runtime may have spoilt the value (`stall`).
+//! - a run knows how far its own runtime may have spoilt the value (`stall`);
+//! - where a definition asks for it, all of that happens over an emulated network ([`network`]).
 //!
 //! What a run measures too much is found out against servers that know the truth ([`reference`]).
 //!
@@ -43,12 +44,14 @@ mod json_match;
 pub mod ledger;
 pub mod marking;
 pub mod mqtt;
+pub mod network;
 mod plan;
 mod record;
 pub mod reference;
 mod runner;
 mod schedule;
 mod scheduler;
+mod socket;
 pub mod spec;
 mod sse;
 mod stall;

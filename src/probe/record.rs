@@ -56,6 +56,11 @@ impl StepRecord {
         self.clock.monotonic()
     }
 
+    /// The span id under which the target sees this step.
+    pub(super) fn span(&self) -> [u8; 8] {
+        self.result.span_id
+    }
+
     /// Says what the step talks to.
     pub(super) fn talks(&mut self, protocol: &str, target: String) {
         self.result.protocol = protocol.to_owned();

@@ -8,6 +8,7 @@ pub use super::certificate::NameCheck;
 use super::grpc::GrpcStep;
 use super::ledger::LedgerStep;
 pub use super::mqtt::{MqttPublish, MqttStep, MqttVersion, Qos};
+use super::network::Network;
 pub use super::stun::StunStep;
 pub use super::tcp::{TcpStep, Turn};
 pub use super::tls_handshake::{TlsStep, TlsVersion};
@@ -37,6 +38,8 @@ pub struct ProbeSpec {
     pub cleanup: Vec<Step>,
     /// Where it may write to, besides loopback; asked before each write.
     pub writes: Arc<[WriteTarget]>,
+    /// The emulated network through which it runs; otherwise it runs over the machine's own.
+    pub network: Option<Arc<Network>>,
 }
 
 /// When a probe runs.

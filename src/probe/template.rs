@@ -337,6 +337,7 @@ mod tests {
             labels: crate::model::labels::Labels::default(),
             cleanup: Vec::new(),
             writes: [].into(),
+            network: None,
             steps: vec![
                 send("1", "${token} ${run.id}", &[]),
                 send("login", "", &["token"]),

@@ -106,6 +106,15 @@ pub(super) struct ProbeArguments {
     /// Measure this instrument instead: against servers on loopback that know the truth
     #[arg(long)]
     pub calibrate: bool,
+    /// Through this emulated network, such as lte+handover; none for the real one
+    #[arg(long, value_name = "NAME")]
+    pub network: Option<String>,
+    /// Repeat the chance of a run: the number that it tells as network.seed
+    #[arg(long, value_name = "SEED")]
+    pub network_seed: Option<u64>,
+    /// List networks and where their figures come from, and run nothing
+    #[arg(long, conflicts_with_all = ["names", "labels", "network", "network_seed", "format", "calibrate"])]
+    pub networks: bool,
     /// Show as text (a waterfall), json, or junit for CI
     #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,

@@ -84,6 +84,7 @@ pub(super) const PROBE: &str = concat!(
   radiosonde probe chat-echo 'feed-*'       by name; * and ? stand for any text
   radiosonde probe --label owner=messaging  by label, also != =~ !~
   radiosonde probe chat-echo --repeat 100   a table of percentiles
+  radiosonde probe chat-echo --network lte+handover      as a phone on the road
   radiosonde probe --format junit --out probes.xml       for CI
   radiosonde probe --calibrate              the instrument's own error
 

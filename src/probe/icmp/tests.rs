@@ -48,6 +48,7 @@ async fn run_step(
     let variables = Variables::new(RunId([1; 16]), UnixNanos(0));
     let mark = Mark { run: RunId([1; 16]), span: [1; 8], probe: "p".to_owned() };
     let with = StepContext {
+        network: None,
         context: &context,
         deadline: &deadline,
         variables: &variables,
@@ -165,6 +166,7 @@ async fn losses_are_told() {
         let variables = Variables::new(RunId([1; 16]), UnixNanos(0));
         let mark = Mark { run: RunId([1; 16]), span: [1; 8], probe: "p".to_owned() };
         let with = StepContext {
+            network: None,
             context: &context,
             deadline: &deadline,
             variables: &variables,

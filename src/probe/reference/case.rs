@@ -189,6 +189,7 @@ fn probe(protocol: Protocol, delay: Duration, server: &DelayServer) -> ProbeSpec
         }),
     };
     ProbeSpec {
+        network: None,
         name: format!("{}-{}ms", protocol.as_str(), delay.as_millis()),
         cadence: Cadence::Every(NEVER),
         timeout: TIMEOUT,

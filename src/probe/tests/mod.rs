@@ -11,6 +11,7 @@ mod journey;
 mod ledger;
 mod mqtt;
 mod mqtt_broker;
+mod network;
 mod phases;
 mod reference;
 mod scheduler;
@@ -45,6 +46,7 @@ pub(super) fn spec(steps: Vec<Step>) -> ProbeSpec {
         steps,
         cleanup: Vec::new(),
         writes: [].into(),
+        network: None,
     }
 }
 

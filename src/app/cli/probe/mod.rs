@@ -1,14 +1,16 @@
 //! `radiosonde probe`: runs probes now and says how each went.
 //!
-//! [`select`] finds the probes, this file runs them one after the other, and [`report`] says what
-//! came of it: as a [`waterfall`] and a [`percentiles`] table for people, as JSON for machines, as
-//! [`junit`] for CI. While it lasts, [`progress`] tells somebody at a terminal how far it is.
-//! With `--calibrate` no probe is run, but the instrument itself is measured ([`calibrate`]).
+//! [`select`] finds the probes, [`networks`] puts them on another network where one is wanted, this
+//! file runs them one after the other, and [`report`] says what came of it: as a [`waterfall`] and a
+//! [`percentiles`] table for people, as JSON for machines, as [`junit`] for CI. While it lasts,
+//! [`progress`] tells somebody at a terminal how far it is. With `--calibrate` no probe is run, but the
+//! instrument itself is measured ([`calibrate`]).
 
 mod axis;
 mod calibrate;
 mod calibration;
 mod junit;
+mod networks;
 mod percentiles;
 mod progress;
 mod report;
@@ -25,12 +27,14 @@ use super::terminal::{complain, hint, note, plain, print};
 use crate::base::clock::Clock;
 use crate::base::error::Chain;
 use crate::base::shutdown::Shutdown;
+use crate::config::Settings;
 use crate::model::probe::ProbeRun;
 use crate::probe::spec::ProbeSpec;
 use crate::probe::{Context, SlotStart, run_once};
 use crate::telemetry::Telemetry;
 use progress::Progress;
 use report::Transcript;
+use select::Nothing;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -43,6 +47,11 @@ struct Series<'a> {
 /// Carries the command out.
 pub(super) fn probe(files: &Files, wanted: &ProbeArguments) -> ExitCode {
     let work = || {
+        if wanted.networks {
+            let loaded = files.load();
+            let Some(settings) = &loaded.settings else { return Err(problems::report(&loaded)) };
+            return Ok(print(&networks::tables(&settings.networks)));
+        }
         if wanted.calibrate {
             let protocols = calibrate::protocols(files, wanted)?;
             let out = create(wanted)?;
@@ -59,7 +68,7 @@ pub(super) fn probe(files: &Files, wanted: &ProbeArguments) -> ExitCode {
 fn selected(files: &Files, wanted: &ProbeArguments) -> Result<Vec<Arc<ProbeSpec>>, ExitCode> {
     let loaded = files.load();
     let Some(settings) = &loaded.settings else { return Err(problems::report(&loaded)) };
-    select::select(&settings.probes, &wanted.names, &wanted.labels).map_err(|nothing| {
+    chosen(settings, wanted).map_err(|nothing| {
         let code = complain(&nothing.words, INVALID);
         hint(&nothing.hint);
         code
@@ -70,6 +79,12 @@ fn selected(files: &Files, wanted: &ProbeArguments) -> Result<Vec<Arc<ProbeSpec>
 fn create(wanted: &ProbeArguments) -> Result<Option<OutFile>, ExitCode> {
     let out = wanted.out.as_deref().map(OutFile::create).transpose();
     out.map_err(|error| complain(&Chain(&error).to_string(), INVALID))
+}
+
+/// The probes that are wanted, over the network that is wanted.
+fn chosen(settings: &Settings, wanted: &ProbeArguments) -> Result<Vec<Arc<ProbeSpec>>, Nothing> {
+    let probes = select::select(&settings.probes, &wanted.names, &wanted.labels)?;
+    networks::put_on(probes, settings, wanted.network.as_deref(), wanted.network_seed)
 }
 
 async fn run_all(

@@ -207,6 +207,7 @@ fn spec((name, cadence): (&'static str, Cadence)) -> Arc<ProbeSpec> {
         steps: Vec::new(),
         cleanup: Vec::new(),
         writes: Arc::from([]),
+        network: None,
     })
 }
 
