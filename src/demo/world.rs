@@ -286,7 +286,8 @@ impl World {
 
     fn introduce(&self, page: &str, phones: usize) {
         let note = |text: &str| self.narrator.say(Tone::Note, text);
-        note(&format!("the sample back end serves on http://{}", self.backend));
+        let (backend, mqtt) = (self.backend, self.mqtt);
+        note(&format!("the sample back end serves on http://{backend} and mqtt://{mqtt}"));
         note(&format!("{phones} simulated phones use it and report through OpenTelemetry"));
         let (window, pair) = (duration::format(files::WINDOW), files::BURN.name());
         note(&format!("windows are cut to {window} and burn pairs to {pair} for this demo"));

@@ -3,6 +3,7 @@
 //! Bytes are cut into packets and parsed by `mqtt-protocol-core`; nothing that a server sends can do
 //! more than fail to be understood.
 
+use super::super::failure::quote;
 use super::step::{MqttVersion, Qos};
 use bytes::Bytes;
 use mqtt_protocol_core::mqtt::Arc;
@@ -310,7 +311,7 @@ impl Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "code {:#04x}, {}", self.code, self.name)?;
         match &self.reason {
-            Some(reason) => write!(f, ": {reason}"),
+            Some(reason) => write!(f, ": {}", quote(reason)),
             None => Ok(()),
         }
     }
@@ -352,8 +353,8 @@ mod tests {
             assert_eq!(verdict.to_string(), expected);
         };
         check(MqttVersion::V3_1_1, &[0x20, 2, 0, 5], "code 0x05, not authorized");
-        let reason = [&[0x20, 8, 0, 0x87, 5, 0x1f, 0, 2][..], b"no"].concat();
-        check(MqttVersion::V5, &reason, "code 0x87, not authorized: no");
+        let reason = [&[0x20, 8, 0, 0x87, 5, 0x1f, 0, 2][..], b"n\n"].concat();
+        check(MqttVersion::V5, &reason, "code 0x87, not authorized: n ");
         let hint = "code 0x01, unacceptable protocol version: version 3.1.1 may be what it speaks";
         check(MqttVersion::V5, &[0x20, 2, 0, 1], hint);
     }

@@ -4,6 +4,7 @@
 //! may not. Two messages of one topic with equal payloads are taken for the same one: a probe puts
 //! something of its own into each (`${run.id}`).
 
+use super::super::failure::quote;
 use super::incoming::Delivery;
 use super::step::Qos;
 use parking_lot::Mutex;
@@ -96,7 +97,7 @@ impl Tally {
             Judgement::Illegal | Judgement::Resent => {
                 self.illegal_duplicates.fetch_add(1, Ordering::Relaxed);
                 let marked = if delivery.dup { "with" } else { "without" };
-                let (qos, topic) = (delivery.qos as u8, &delivery.topic);
+                let (qos, topic) = (delivery.qos as u8, quote(&delivery.topic));
                 self.first_illegal.lock().get_or_insert_with(|| {
                     format!("one on {topic} came twice at QoS {qos}, {marked} the DUP flag")
                 });

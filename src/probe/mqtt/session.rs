@@ -139,7 +139,6 @@ impl Caller<'_> {
             record.status(verdict.code.into());
             let name = format!("the subscription to {filter} is granted");
             record.check(name, Err(verdict.to_string()));
-            let verdict = quote(&verdict.to_string());
             let text = format!("the server refuses the subscription to {filter} with {verdict}");
             return Err(failure(FailureReason::Status, text));
         }
@@ -192,7 +191,6 @@ fn admitted(connack: &Connack, target: &Target, record: &mut StepRecord) -> Atte
         return Ok(());
     }
     record.check("the connection is accepted".to_owned(), Err(verdict.to_string()));
-    let verdict = quote(&verdict.to_string());
     let text = format!("{target} refuses the connection with {verdict}");
     Err(failure(FailureReason::Status, text))
 }

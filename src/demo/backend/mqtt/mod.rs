@@ -276,9 +276,37 @@ impl Drop for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::clock::Clock;
+    use crate::config;
+    use crate::model::probe::FailureReason;
+    use crate::probe::{Context, SlotStart, run_once};
+    use crate::telemetry::Telemetry;
 
     /// Nothing here takes a fraction of it, unless something hangs.
     const CEILING: Duration = Duration::from_secs(30);
+
+    /// Guarantees that the shipped probes pass, in both versions of the protocol.
+    #[tokio::test]
+    async fn the_shipped_probes_pass() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let shutdown = Shutdown::new();
+        shutdown.spawn(start_mqtt(listener, shutdown.clone()));
+        let text = include_str!("../../../../probes/mqtt.yaml");
+        let text = text.replace(DEFAULT_MQTT_ADDRESS, &address);
+        let loaded = config::load_embedded(&[("probes.yaml", &text)], &|_| true);
+        let context = Context::new(Clock::system(), Telemetry::new());
+        let probes = loaded.settings.expect("the file is fine").probes;
+        assert!(!probes.is_empty());
+        for probe in probes {
+            let run = run_once(&probe, SlotStart::now(&context.clock), &context).await;
+            // How fast it is, is not asked here.
+            let late = run.failure.as_ref().is_some_and(|f| f.reason == FailureReason::Late);
+            assert!(run.succeeded() || late, "{run:#?}");
+        }
+        shutdown.begin();
+        assert!(shutdown.drain(CEILING).await);
+    }
 
     /// Guarantees that clients are let go for what is not MQTT, and at the end.
     #[tokio::test]
