@@ -17,7 +17,7 @@
 //! - a run knows how far its own runtime may have spoilt the value (`stall`);
 //! - where a definition asks for it, all of that happens over an emulated network ([`network`]).
 //!
-//! What a run measures too much is found out against servers that know the truth ([`reference`]).
+//! What a run measures too much is found out against servers that know the truth ([`mod@reference`]).
 //!
 //! To add a protocol: one file here with an `open` or `run`, one arm in `journey`, one in `spec`.
 

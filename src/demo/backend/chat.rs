@@ -17,7 +17,8 @@ const MAX_MESSAGE: usize = 16 * 1024;
 /// A client that takes nothing for this long is let go.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `GET /chat`: replies `{"type":"echo","id":…}` to `{"type":"echo","id":…}`.
+/// `GET /chat`: replies `{"type":"echo","id":…}` to `{"type":"echo","id":…}`, with its number `n` where it
+/// has one.
 pub(super) async fn echo(State(service): State<Service>, upgrade: WebSocketUpgrade) -> Response {
     let Some(permit) = service.admit_stream() else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
@@ -65,7 +66,11 @@ async fn answer(service: &Service, socket: &mut WebSocket) -> Result<(), Gone> {
 fn reply(text: &str) -> Value {
     match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(request)) if request.get("type") == Some(&json!("echo")) => {
-            json!({ "type": "echo", "id": request.get("id") })
+            let mut answer = json!({ "type": "echo", "id": request.get("id") });
+            if let (Some(number), Value::Object(fields)) = (request.get("n"), &mut answer) {
+                let _ = fields.insert("n".to_owned(), number.clone());
+            }
+            answer
         }
         Ok(_) => json!({ "type": "error", "message": "only messages of type echo are answered" }),
         Err(_) => json!({ "type": "error", "message": "this is not JSON" }),

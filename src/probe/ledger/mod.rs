@@ -1,6 +1,6 @@
 //! A step that keeps books on the numbered messages of a stream: exact loss, duplicates and order.
 //!
-//! The arithmetic is [`books`]'s; here messages are taken from a stream until all that were sent have
+//! The arithmetic is `books`'; here messages are taken from a stream until all that were sent have
 //! come, or its time is over. What carries no number is left for other steps.
 
 mod books;
