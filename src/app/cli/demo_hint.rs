@@ -1,7 +1,6 @@
 //! The shipped probes are aimed at the demo's back end. Who starts `run` on them without it would
 //! see nothing but refused connections; this finds that out and says so.
 
-use super::terminal::count;
 use crate::probe::spec::{Action, ProbeSpec};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,9 +21,8 @@ pub(super) async fn demo_hint(probes: &[Arc<ProbeSpec>], backend: SocketAddr) ->
     if matches!(connected, Ok(Ok(_))) {
         return None;
     }
-    let probes = count(probes.len(), "probe aims", "probes aim");
     Some(format!(
-        "all {probes} at {backend}, the demo's back end, and nothing listens there: \
+        "the probes with a URL aim at {backend}, the demo's back end, and nothing listens there: \
          `radiosonde demo` starts it with everything else; for your own back end put its address \
          into probes/"
     ))
