@@ -356,7 +356,6 @@ async fn send_all(
     Ok(())
 }
 
-/// What a step does over the WebSocket that it opened.
 /// What a step does over the stream that it opened, in this order.
 struct Talk<'a> {
     ping: bool,

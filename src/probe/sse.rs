@@ -26,6 +26,7 @@ use hyper::body::Incoming;
 use sse_stream::{Sse, SseByteStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
 const MEDIA_TYPE: &str = "text/event-stream";
@@ -153,8 +154,11 @@ async fn read(body: Incoming, hold: Hold, inbox: InboxWriter, stamps: Arc<Stamps
         arrival.pending.store(0, Ordering::Relaxed);
         match event {
             // A block without data is not an event: a comment, an id or a retry time.
-            Ok(Sse { data: None, .. }) => {}
-            Ok(Sse { data: Some(data), event, .. }) => {
+            Ok(Sse { data: None, id, retry, .. }) => {
+                inbox.resume_by(id, retry.map(Duration::from_millis));
+            }
+            Ok(Sse { data: Some(data), event, id, retry }) => {
+                inbox.resume_by(id, retry.map(Duration::from_millis));
                 let event = event.filter(|kind| !kind.is_empty());
                 inbox.push(Received {
                     arrived: MonoNanos(arrival.at.load(Ordering::Relaxed)),

@@ -79,6 +79,10 @@ pub(super) struct State {
     pub last: Option<MonoNanos>,
     /// The last pong: its payload and arrival.
     pub pong: Option<(Bytes, MonoNanos)>,
+    /// SSE: the last event id that the server gave, which a client shows when it comes back.
+    pub event_id: Option<String>,
+    /// SSE: how long a client should stay away before it comes back.
+    pub retry: Option<Duration>,
     /// Set once the stream has ended.
     pub end: Option<StreamEnd>,
 }
@@ -327,6 +331,14 @@ impl InboxWriter {
     /// A pong came.
     pub(super) fn pong(&self, payload: Bytes, arrived: MonoNanos) {
         self.change(|state| state.pong = Some((payload, arrived)));
+    }
+
+    /// SSE: what a client should show and heed when it comes back.
+    pub(super) fn resume_by(&self, event_id: Option<String>, retry: Option<Duration>) {
+        self.change(|state| {
+            state.event_id = event_id.or_else(|| state.event_id.take());
+            state.retry = retry.or(state.retry);
+        });
     }
 
     /// The stream ended. The first word on that counts.
