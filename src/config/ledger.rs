@@ -15,8 +15,7 @@
 //! ```
 
 use super::fields::Fields;
-use super::scalar::quoted;
-use super::steps::{Steps, is_pointer};
+use super::steps::Steps;
 use super::tree::Node;
 use crate::probe::ledger::LedgerStep;
 use std::time::Duration;
@@ -49,16 +48,5 @@ impl Steps<'_> {
             };
             Some(step)
         })?
-    }
-
-    fn pointer(&self, fields: &mut Fields<'_>, key: &'static str) -> Option<String> {
-        let node = fields.get(key)?;
-        let text = self.cx.text(node, key)?;
-        if is_pointer(text) {
-            return Some(text.to_owned());
-        }
-        let message = format!("`{}` is not a JSON pointer", quoted(text));
-        self.cx.problems.wrong_hint(node.at, message, "for example /id or /messages/0/id");
-        None
     }
 }

@@ -28,6 +28,7 @@ mod network;
 mod parse;
 mod probe;
 mod problem;
+mod resilience;
 mod routing;
 mod scalar;
 mod sections;

@@ -90,7 +90,10 @@ pub(super) const PROTOCOLS: &[&str] = &[
     "stun",
     "grpc",
     "mqtt",
+    "fallback",
 ];
+/// What a step with `on` may do.
+const ON_A_STREAM: &[&str] = &["expect", "send", "ledger", "heartbeat", "drop", "reconnect"];
 
 // === impl Steps ===
 
@@ -149,7 +152,8 @@ impl<'t> Steps<'t> {
         let earlier_problems = cx.problems.count();
         let step = cx.fields(node, "a step", |fields| {
             let name = fields.get("as").and_then(|node| self.step_name(node)).unwrap_or(unnamed);
-            fields.allow(&["expect", "send", "ledger", "capture"]);
+            fields.allow(ON_A_STREAM);
+            fields.allow(&["capture"]);
             let chosen = fields.exactly_one(&with("on"));
             let known = self.earlier.len();
             let action = match chosen {
@@ -180,7 +184,7 @@ impl<'t> Steps<'t> {
     }
 
     /// A protocol block. What it opens is remembered as the newest step's.
-    fn action(&mut self, key: &str, node: &Node) -> Option<Action> {
+    pub(super) fn action(&mut self, key: &str, node: &Node) -> Option<Action> {
         let (action, stream, target) = match key {
             "http" => (self.http(node).map(Action::Http), Stream::None, None),
             "grpc" => (self.grpc(node).map(Action::Grpc), Stream::None, None),
@@ -203,10 +207,17 @@ impl<'t> Steps<'t> {
                 let target = step.as_ref().and_then(|step| parse_specimen(&step.url));
                 (step.map(Action::Mqtt), stream, target)
             }
+            // Over some of its ways nothing can be sent.
+            "fallback" => (self.fallback_step(node).map(Action::Fallback), Stream::Events, None),
             _ => (self.sse(node).map(Action::Sse), Stream::Events, None),
         };
         self.earlier.push(Earlier { name: String::new(), stream, count: 1, target });
         action
+    }
+
+    /// Forgets the stream that was remembered last: it is one of several ways to open one.
+    pub(super) fn forget_way(&mut self) {
+        let _ = self.earlier.pop();
     }
 
     /// `count: 200` beside a block that opens a stream: so many receivers.
@@ -229,7 +240,7 @@ impl<'t> Steps<'t> {
         let steps: Vec<Option<&Earlier>> = nodes.iter().map(|node| self.opened(node)).collect();
         let (first, streams) = (steps.first().copied().flatten(), self.receivers(&steps));
         let repeat = repeat(fields);
-        match fields.exactly_one(&["expect", "send", "ledger"])? {
+        match fields.exactly_one(ON_A_STREAM)? {
             ("expect", node) => {
                 let stream = first.map_or(Stream::None, |step| step.stream);
                 let expect = self.expect(node, stream)?;
@@ -250,6 +261,15 @@ impl<'t> Steps<'t> {
                 }
                 let ledger = self.ledger(node)?;
                 Some(Action::Ledger { on: first?.name.clone(), ledger })
+            }
+            (key @ ("heartbeat" | "drop" | "reconnect"), node) => {
+                if streams > 1 {
+                    let message = format!("`{key}` is for one stream");
+                    let hint = "open one more, without count:";
+                    self.cx.problems.wrong_hint(node.at, message, hint);
+                }
+                let Earlier { name, stream, .. } = first?;
+                self.on_connection(key, node, name, *stream)
             }
             (_, node) => {
                 let send = self.message(node, "send");
@@ -290,10 +310,10 @@ impl<'t> Steps<'t> {
         steps.iter().flatten().map(|step| step.count).sum()
     }
 
-    /// `expect` and `send` belong into the block, `ledger` to a step with `on`; here they would be
+    /// `expect` and `send` belong into the block, the others to a step with `on`; here they would be
     /// overlooked.
     fn refuse_outside(&self, fields: &mut Fields<'_>) {
-        for key in ["expect", "send", "ledger"] {
+        for key in ON_A_STREAM.iter().copied() {
             if fields.has(key) {
                 let message = format!("`{key}` beside a protocol block means nothing");
                 let hint = "put it into the block, or into a step with `on:`";

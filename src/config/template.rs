@@ -38,7 +38,8 @@ pub(super) enum Secrets {
 }
 
 /// Names that every run has.
-const RUN_NAMES: [&str; 4] = ["run.id", "run.receiver", "run.sequence", "run.start"];
+const RUN_NAMES: [&str; 6] =
+    ["resume.event_id", "resume.last", "run.id", "run.receiver", "run.sequence", "run.start"];
 
 #[derive(Debug, PartialEq, Eq)]
 enum Piece<'t> {

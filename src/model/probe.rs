@@ -155,6 +155,14 @@ pub enum Phase {
     Message,
     /// Closing handshake.
     Close,
+    /// From when a connection was taken away until a client noticed.
+    Detect,
+    /// Staying away before coming back.
+    Backoff,
+    /// Other ways that were tried in vain before the one that worked.
+    Fallback,
+    /// From coming back until a stream goes on where it was.
+    Resume,
 }
 
 /// When a phase began and how long it took.
@@ -237,6 +245,10 @@ names!(Phase {
     FirstEvent = "first_event",
     Message = "message",
     Close = "close",
+    Detect = "detect",
+    Backoff = "backoff",
+    Fallback = "fallback",
+    Resume = "resume",
 });
 
 impl RunId {

@@ -5,7 +5,8 @@
 //! that completed it, so neither decoding nor the scheduling of our tasks is part of a value.
 //! Under TLS a read counts as an answer only once it yielded plaintext: session tickets do not.
 
-use super::socket::Socket;
+use super::link::Link;
+use super::socket::{Socket, Way};
 use crate::base::clock::{Clock, MonoNanos};
 use std::fmt::Debug;
 use std::io::{IoSlice, Result};
@@ -62,7 +63,8 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin
 // === impl Stamps ===
 
 impl Stamps {
-    fn new(clock: Clock) -> Self {
+    /// Of a connection that has neither read nor written.
+    pub(super) fn new(clock: Clock) -> Self {
         Self {
             clock,
             read: AtomicU64::new(0),
@@ -159,9 +161,10 @@ where
 // === impl Stamped ===
 
 impl StampedTcp {
-    /// Takes over a socket that has just connected.
-    pub(super) fn new(socket: Socket, clock: Clock) -> Self {
-        Self { stream: socket, stamps: Arc::new(Stamps::new(clock)), layer: Layer::Socket }
+    /// Takes over a socket that has just connected; `link` can take it away again.
+    pub(super) fn new(way: Way, link: Arc<Link>) -> Self {
+        let stamps = Arc::clone(link.stamps());
+        Self { stream: Socket::new(way, link), stamps, layer: Layer::Socket }
     }
 }
 

@@ -3,11 +3,12 @@
 use super::connection::{Connection, StampedTcp};
 use super::deadline::Deadline;
 use super::failure::{Attempt, failure, is_local, of_io};
+use super::link::Link;
 use super::marking::Mark;
 use super::network::{Path, RunNetwork, Shaped};
 use super::record::StepRecord;
 use super::runner::Context;
-use super::socket::Socket;
+use super::socket::Way;
 use super::spec::TlsOptions;
 use super::target::Target;
 use super::template::Variables;
@@ -76,11 +77,13 @@ pub(super) async fn dial_tcp(
     {
         record.attribute("network.peer.address", peer.ip().to_string());
     }
-    let socket = match path {
-        Some(path) => Socket::Shaped(Shaped::new(tcp, path)),
-        None => Socket::Bare(tcp),
+    let way = match path {
+        Some(path) => Way::Shaped(Shaped::new(tcp, path)),
+        None => Way::Bare(tcp),
     };
-    Ok(StampedTcp::new(socket, step.context.clock.clone()))
+    let link = Arc::new(Link::new(step.context.clock.clone()));
+    record.link = Some(Arc::clone(&link));
+    Ok(StampedTcp::new(way, link))
 }
 
 /// Makes a connection a secure one: the TLS handshake with the server of that name.

@@ -8,15 +8,17 @@ use super::deadline::Deadline;
 use super::dial::StepContext;
 use super::expect::{Since, fulfil};
 use super::failure::{Attempt, failure};
-use super::fanout::{self, Opened};
+use super::fanout;
 use super::marking::Mark;
 use super::network::RunNetwork;
+use super::opening::{open, since};
 use super::record::StepRecord;
 use super::runner::Context;
-use super::spec::{Action, Expect, MqttStep, ProbeSpec, Repeat, SseStep, Step, WebSocketStep};
+use super::spec::{Action, ProbeSpec, Repeat, Step};
 use super::stream::{Findings, OpenStream, StreamEnd};
 use super::template::Variables;
-use super::{grpc, http, ledger, mqtt, sse, stream, stun, tcp, tls_handshake, udp, websocket};
+use super::{grpc, http, ledger, stream, stun, tcp, tls_handshake, udp};
+use super::{heartbeat, outage, reconnect};
 use crate::base::clock::{MonoNanos, UnixNanos, nanos};
 use crate::model::probe::{
     CheckResult, Failure, FailureReason, Phase, PhaseTiming, RunId, StepResult,
@@ -140,16 +142,17 @@ impl<'a> Journey<'a> {
         let with = StepContext { context, deadline, variables, mark, writes, network };
         match &step.action {
             Action::Http(http) => http::run(http, with, record).await.map(Some),
-            Action::WebSocket(_) | Action::Sse(_) | Action::Mqtt(_) if step.count > 1 => {
+            action if action.opens_stream() && step.count > 1 => {
                 let sent = &*sent;
                 let open = |number, mut own| async move {
                     let variables = &with.variables.of_receiver(number);
-                    open(step, sent, StepContext { variables, ..with }, &mut own).await
+                    let with = StepContext { variables, ..with };
+                    open(&step.name, action, sent, with, &mut own).await
                 };
                 fanout::open_all(step, streams, record, open).await
             }
-            Action::WebSocket(_) | Action::Sse(_) | Action::Mqtt(_) => {
-                let (stream, done) = open(step, sent, with, record).await;
+            action if action.opens_stream() => {
+                let (stream, done) = open(&step.name, action, sent, with, record).await;
                 streams.extend(stream);
                 done
             }
@@ -186,6 +189,23 @@ impl<'a> Journey<'a> {
                 record.talks("ledger", stream.target.to_string());
                 ledger::run(ledger, stream, with, record).await.map(|()| None)
             }
+            Action::Heartbeat { on, heartbeat } => {
+                let stream = find(streams, on)?;
+                record.talks("heartbeat", stream.target.to_string());
+                heartbeat::run(heartbeat, stream, with, record).await.map(|()| None)
+            }
+            Action::Drop { on, drop } => {
+                let stream = find(streams, on)?;
+                record.talks("drop", stream.target.to_string());
+                outage::run(drop, stream, with, record).await.map(|()| None)
+            }
+            Action::Reconnect { on, reconnect } => {
+                let stream = find(streams, on)?;
+                let opened_by = spec.steps.iter().find(|step| step.name == *on);
+                let action = opened_by.map(|step| &step.action).ok_or_else(|| no_stream(on))?;
+                reconnect::run(reconnect, action, stream, with, record).await.map(|()| None)
+            }
+            _ => Err(failure(FailureReason::Local, "this step cannot be taken")),
         }
     }
 
@@ -291,45 +311,6 @@ fn no_stream(on: &str) -> Failure {
     failure(FailureReason::Local, format!("no step `{on}` has opened a stream"))
 }
 
-/// From when the definition counts; none when it leaves that to the step.
-fn since(expect: &Expect, sent: &[(String, MonoNanos)]) -> Attempt<Option<Since>> {
-    let Some(step) = &expect.since else { return Ok(None) };
-    let found = sent.iter().rev().find(|(name, _)| name == step);
-    let (_, from) = found.ok_or_else(|| {
-        failure(FailureReason::Local, format!("the step `{step}` has not sent anything"))
-    })?;
-    Ok(Some(Since::Sent(*from)))
-}
-
-/// Opens the stream of a step and does what the step does over it. The stream is handed back when it
-/// was opened, whatever happened then.
-async fn open(
-    step: &Step,
-    sent: &[(String, MonoNanos)],
-    with: StepContext<'_>,
-    record: &mut StepRecord,
-) -> Opened {
-    let opened = match &step.action {
-        Action::WebSocket(websocket) => websocket::open(websocket, &step.name, with, record).await,
-        Action::Sse(sse) => sse::open(sse, &step.name, with, record).await,
-        Action::Mqtt(mqtt) => mqtt::open(mqtt, &step.name, with, record).await,
-        _ => Err(failure(FailureReason::Local, "the step opens no stream")),
-    };
-    let mut stream = match opened {
-        Ok(stream) => stream,
-        Err(failure) => return (None, Err(failure)),
-    };
-    let done = match &step.action {
-        Action::WebSocket(websocket) => {
-            talk(websocket.into(), &mut stream, sent, with, record).await
-        }
-        Action::Mqtt(mqtt) => talk(mqtt.into(), &mut stream, sent, with, record).await,
-        Action::Sse(sse) => listen(sse, &stream, sent, with, record).await,
-        _ => Ok(None),
-    };
-    (Some(stream), done)
-}
-
 /// Sends a message as often as it is to be sent, each at its own time.
 async fn send_all(
     text: &str,
@@ -354,58 +335,4 @@ async fn send_all(
         record.sent = Some(*first.get_or_insert(at));
     }
     Ok(())
-}
-
-/// What a step does over the stream that it opened, in this order.
-struct Talk<'a> {
-    ping: bool,
-    send: Option<&'a str>,
-    expect: Option<&'a Expect>,
-}
-
-impl<'a> From<&'a WebSocketStep> for Talk<'a> {
-    fn from(step: &'a WebSocketStep) -> Self {
-        Self { ping: step.ping, send: step.send.as_deref(), expect: step.expect.as_ref() }
-    }
-}
-
-impl<'a> From<&'a MqttStep> for Talk<'a> {
-    fn from(step: &'a MqttStep) -> Self {
-        Self { ping: step.ping, send: step.message(), expect: step.expect.as_ref() }
-    }
-}
-
-async fn talk(
-    step: Talk<'_>,
-    stream: &mut OpenStream,
-    sent: &[(String, MonoNanos)],
-    with: StepContext<'_>,
-    record: &mut StepRecord,
-) -> Attempt<Option<Bytes>> {
-    if step.ping {
-        stream::ping(step.expect.is_none(), stream, with, record).await?;
-    }
-    let mut own = stream.asked;
-    if let Some(text) = step.send {
-        own = stream::send(with.variables.fill(text)?, stream, with, record).await?;
-    }
-    let Some(expect) = step.expect else { return Ok(None) };
-    let since = since(expect, sent)?.unwrap_or(Since::Sent(own));
-    fulfil(expect, stream, since, with, record).await.map(Some)
-}
-
-/// What a step waits for on the event stream that it opened.
-async fn listen(
-    step: &SseStep,
-    stream: &OpenStream,
-    sent: &[(String, MonoNanos)],
-    with: StepContext<'_>,
-    record: &mut StepRecord,
-) -> Attempt<Option<Bytes>> {
-    if step.first_event_within.is_some() || step.expect.is_some() {
-        sse::first_event(step, stream, with, record).await?;
-    }
-    let Some(expect) = &step.expect else { return Ok(None) };
-    let since = since(expect, sent)?.unwrap_or(Since::Sent(stream.asked));
-    fulfil(expect, stream, since, with, record).await.map(Some)
 }

@@ -4,8 +4,10 @@
 //! overlap and add up to the step but for what lies between. Only completed phases are recorded.
 
 use super::failure::quote;
+use super::link::Link;
 use crate::base::clock::{Clock, MonoNanos, nanos};
 use crate::model::probe::{CheckResult, Failure, Phase, PhaseTiming, StepResult};
+use std::sync::Arc;
 
 /// The result of a step in the making.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(super) struct StepRecord {
     cursor: MonoNanos,
     /// When the step sent what it sends: what `since` refers to.
     pub sent: Option<MonoNanos>,
+    /// Under the connection that was dialled last.
+    pub link: Option<Arc<Link>>,
     result: StepResult,
 }
 
@@ -35,7 +39,15 @@ impl StepRecord {
             span_id,
             ..StepResult::default()
         };
-        Self { clock: clock.clone(), run_started, started, cursor: started, sent: None, result }
+        Self {
+            clock: clock.clone(),
+            run_started,
+            started,
+            cursor: started,
+            sent: None,
+            link: None,
+            result,
+        }
     }
 
     /// The record of one of many receivers of this step: what it finds out is not kept.
@@ -47,8 +59,22 @@ impl StepRecord {
             started: *started,
             cursor: *cursor,
             sent: None,
+            link: None,
             result: StepResult::default(),
         }
+    }
+
+    /// Takes over what another record of this step found out: one of several ways that were tried.
+    pub(super) fn adopt(&mut self, other: Self) {
+        let Self { cursor, sent, result, .. } = other;
+        self.cursor = self.cursor.max(cursor);
+        self.sent = sent;
+        self.talks(&result.protocol, result.target);
+        self.result.phases.extend(result.phases);
+        self.result.checks.extend(result.checks);
+        self.result.attributes.extend(result.attributes);
+        self.result.status = result.status.or(self.result.status);
+        self.result.message_latency_ns = result.message_latency_ns;
     }
 
     /// The time.
@@ -90,6 +116,12 @@ impl StepRecord {
     /// Something that was found out about the target, see [`StepResult::attributes`].
     pub(super) fn attribute(&mut self, name: &str, value: impl Into<String>) {
         self.result.attributes.push((name.to_owned(), quote(&value.into())));
+    }
+
+    /// What was found out under that name last.
+    pub(super) fn found(&self, name: &str) -> Option<&str> {
+        let found = self.result.attributes.iter().rev().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
     }
 
     /// The status of the answer.

@@ -5,10 +5,15 @@
 
 pub use super::awaited::ExpectText;
 pub use super::certificate::NameCheck;
+pub use super::fallback::FallbackStep;
 use super::grpc::GrpcStep;
+pub use super::heartbeat::{Heartbeat, HeartbeatStep};
 use super::ledger::LedgerStep;
+pub use super::link::Cut;
 pub use super::mqtt::{MqttPublish, MqttStep, MqttVersion, Qos};
 use super::network::Network;
+pub use super::outage::{DropBy, DropStep};
+pub use super::reconnect::ReconnectStep;
 pub use super::stun::StunStep;
 pub use super::tcp::{TcpStep, Turn};
 pub use super::tls_handshake::{TlsStep, TlsVersion};
@@ -120,6 +125,29 @@ pub enum Action {
         /// The books.
         ledger: LedgerStep,
     },
+    /// Watches a stream that an earlier step opened for signs of life.
+    Heartbeat {
+        /// The step that opened it.
+        on: String,
+        /// How, and for how long.
+        heartbeat: HeartbeatStep,
+    },
+    /// Takes the connection of a stream away that an earlier step opened, and notices.
+    Drop {
+        /// The step that opened it.
+        on: String,
+        /// How.
+        drop: DropStep,
+    },
+    /// Opens a stream again that was dropped, and takes it up where it was.
+    Reconnect {
+        /// The step that opened it.
+        on: String,
+        /// How.
+        reconnect: Box<ReconnectStep>,
+    },
+    /// Opens a stream in the first of several ways that works.
+    Fallback(FallbackStep),
 }
 
 /// How often a message is sent: from the step's start on, one each `gap`, however long a write takes.
@@ -319,7 +347,17 @@ impl Action {
             Self::Expect { .. } => "expect",
             Self::Send { .. } => "send",
             Self::Ledger { .. } => "ledger",
+            Self::Heartbeat { .. } => "heartbeat",
+            Self::Drop { .. } => "drop",
+            Self::Reconnect { .. } => "reconnect",
+            Self::Fallback(_) => "fallback",
         }
+    }
+
+    /// Whether it opens a stream that stays open for later steps.
+    #[must_use]
+    pub const fn opens_stream(&self) -> bool {
+        matches!(self, Self::WebSocket(_) | Self::Sse(_) | Self::Mqtt(_) | Self::Fallback(_))
     }
 }
 

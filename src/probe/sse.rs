@@ -81,7 +81,9 @@ pub(super) async fn open(
         max_gap: step.max_gap,
         close_code: None,
         outlet: None,
-        _reader: reader,
+        reader,
+        link: None,
+        silent: Vec::new(),
     })
 }
 

@@ -8,6 +8,7 @@
 use super::deadline::{Deadline, Expired};
 use super::dial::StepContext;
 use super::failure::{Attempt, failure};
+use super::link::{Cut, Link};
 use super::record::StepRecord;
 use super::target::Target;
 use super::writes;
@@ -69,6 +70,8 @@ pub(super) struct Inbox {
 pub(super) struct State {
     messages: VecDeque<(u64, Received)>,
     bytes: usize,
+    /// The newest message that was taken out.
+    taken: Option<(u64, Received)>,
     /// How many messages ever came: the number of the next one.
     pub arrived: u64,
     /// How many made way unseen.
@@ -133,6 +136,11 @@ pub(super) trait Outlet: Debug + Send + Sync {
     /// Asks the peer for a sign of life with this payload.
     fn ping(&mut self, payload: Bytes) -> BoxFuture<'_, Attempt<()>>;
 
+    /// Ends the stream with a close code, where the protocol has them, and otherwise without.
+    fn close_with(&mut self, _code: u16) -> BoxFuture<'_, ()> {
+        self.hang_up()
+    }
+
     /// Says goodbye to a peer that has not done so; the answer is not waited for.
     fn hang_up(&mut self) -> BoxFuture<'_, ()>;
 }
@@ -163,7 +171,18 @@ pub(super) struct OpenStream {
     /// The way to send, where there is one.
     pub outlet: Option<Box<dyn Outlet>>,
     /// Reads until the stream is dropped.
-    pub _reader: AbortOnDropHandle<()>,
+    pub reader: AbortOnDropHandle<()>,
+    /// Under its connection, where that can be taken away; set by who opened it for a step.
+    pub link: Option<Arc<Link>>,
+    /// Connections that fell silent under it: to the other end they are open to the end of the run.
+    pub silent: Vec<Silent>,
+}
+
+/// A connection that nobody listens to any more, but that is not closed either.
+#[derive(Debug)]
+pub(super) struct Silent {
+    _outlet: Option<Box<dyn Outlet>>,
+    _reader: AbortOnDropHandle<()>,
 }
 
 // === impl Inbox ===
@@ -216,9 +235,44 @@ impl State {
             self.messages.iter().position(|(number, message)| *number >= *from && matches(message));
         let taken = found.and_then(|at| self.messages.remove(at));
         *from = taken.as_ref().map_or(self.arrived, |(number, _)| number + 1);
-        let (_, message) = taken?;
+        let (number, message) = taken?;
         self.bytes -= message.body.len();
+        if self.taken.as_ref().is_none_or(|(known, _)| *known <= number) {
+            self.taken = Some((number, message.clone()));
+        }
         Some(message)
+    }
+
+    /// The messages from number `from` on that have not been taken, oldest first.
+    pub(super) fn since(&self, from: u64) -> impl DoubleEndedIterator<Item = &Received> {
+        let messages = self.messages.iter();
+        messages.filter(move |(number, _)| *number >= from).map(|(_, message)| message)
+    }
+
+    /// What the newest message says that says anything, taken messages included as far as the newest of
+    /// them is known.
+    pub(super) fn newest<T>(&self, read: impl Fn(&Received) -> Option<T>) -> Option<T> {
+        let newest = self.messages.iter().rev().find_map(|(number, m)| Some((*number, read(m)?)));
+        let taken = self.taken.as_ref().and_then(|(number, m)| Some((*number, read(m)?)));
+        newest.into_iter().chain(taken).max_by_key(|(number, _)| *number).map(|(_, found)| found)
+    }
+
+    /// Puts what came over the connection before in front of what came over this one. Hands back the
+    /// number of the first message of this one.
+    fn follow(&mut self, before: Self) -> u64 {
+        let boundary = before.arrived;
+        let own = std::mem::replace(&mut self.messages, before.messages);
+        self.messages.extend(own.into_iter().map(|(number, m)| (number + boundary, m)));
+        self.arrived += boundary;
+        self.dropped += before.dropped;
+        self.bytes += before.bytes;
+        self.taken = before.taken;
+        self.first = before.first.or(self.first);
+        self.last = self.last.or(before.last);
+        self.event_id = self.event_id.take().or(before.event_id);
+        self.retry = self.retry.or(before.retry);
+        self.make_room();
+        boundary
     }
 
     fn push(&mut self, message: Received) {
@@ -227,6 +281,10 @@ impl State {
         self.bytes += message.body.len();
         self.messages.push_back((self.arrived, message));
         self.arrived += 1;
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
         while self.messages.len() > MAX_MESSAGES || self.bytes > MAX_BYTES {
             let Some((_, oldest)) = self.messages.pop_front() else { break };
             self.bytes -= oldest.body.len();
@@ -238,6 +296,29 @@ impl State {
 // === impl OpenStream ===
 
 impl OpenStream {
+    /// Goes on over a connection that was opened in its place. Hands back the number of the first
+    /// message that came over that one.
+    pub(super) fn resume_over(&mut self, next: Self) -> u64 {
+        let before = std::mem::take(&mut *self.inbox.state.lock());
+        let boundary = next.inbox.state.lock().follow(before);
+        let left = std::mem::replace(self, next);
+        let Self { step, receiver, mut sent, close_code, max_gap, mut silent, .. } = left;
+        let fell_silent = left.link.is_some_and(|link| link.cut() == Some(Cut::Silent));
+        if fell_silent {
+            silent.push(Silent { _outlet: left.outlet, _reader: left.reader });
+        }
+        sent.append(&mut self.sent);
+        (self.step, self.receiver, self.sent, self.silent) = (step, receiver, sent, silent);
+        (self.close_code, self.max_gap) = (close_code, max_gap);
+        boundary
+    }
+
+    /// Gives up the connection: the socket is closed by the time the reader is gone.
+    pub(super) fn abandon(&mut self) {
+        self.outlet = None;
+        self.reader.abort();
+    }
+
     /// When the run last sent anything over the stream before that instant. Nothing arrives before
     /// the request that opened it, so this is never later.
     pub(super) fn last_sent_before(&self, arrived: MonoNanos) -> MonoNanos {
@@ -268,6 +349,24 @@ pub(super) async fn send(
         }
     }
     Ok(from)
+}
+
+/// Sends a ping whose answer is not waited for here.
+pub(super) async fn call(
+    payload: Bytes,
+    stream: &mut OpenStream,
+    with: StepContext<'_>,
+) -> Attempt<()> {
+    write(stream, with, "sending over", |outlet| outlet.ping(payload)).await
+}
+
+/// Ends the stream with a close code; the answer is not waited for.
+pub(super) async fn close(
+    code: u16,
+    stream: &mut OpenStream,
+    with: StepContext<'_>,
+) -> Attempt<()> {
+    write(stream, with, "closing", |outlet| outlet.close_with(code).map(Ok).boxed()).await
 }
 
 /// Sends a ping and waits for its pong. Where nothing else is expected, the round trip is the value.

@@ -3,6 +3,8 @@
 //! `${run.id}` is the run's id, 32 hex digits; `${run.start}` its start in Unix milliseconds;
 //! `${run.sequence}` the number of a message that is sent repeatedly, from 1;
 //! `${run.receiver}` the number of a stream among those that a step with `count` opens, from 1;
+//! `${resume.event_id}` and `${resume.last}` are, for a step that reconnects, the last event id and the
+//! last number that came;
 //! `${name}` and `${step.name}` are values that an earlier step captured. `$$` is a dollar; a
 //! dollar before anything else is itself. Secrets are texts like any other: whoever puts a foreign
 //! value into a text doubles its dollars.
@@ -20,7 +22,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names that every run knows.
-const BUILT_IN: [&str; 4] = ["run.id", "run.receiver", "run.sequence", "run.start"];
+const BUILT_IN: [&str; 6] =
+    ["resume.event_id", "resume.last", "run.id", "run.receiver", "run.sequence", "run.start"];
 
 /// The values that a run knows so far.
 #[derive(Clone, Debug)]
@@ -71,6 +74,8 @@ impl Variables {
     /// What a run knows when it begins.
     pub(super) fn new(run: RunId, start: UnixNanos) -> Self {
         let values = [
+            ("resume.event_id".to_owned(), Value::String(String::new())),
+            ("resume.last".to_owned(), Value::from(0)),
             ("run.id".to_owned(), Value::String(run.to_hex())),
             ("run.receiver".to_owned(), Value::from(1)),
             ("run.sequence".to_owned(), Value::from(1)),
@@ -83,6 +88,14 @@ impl Variables {
     pub(super) fn of_receiver(&self, number: u32) -> Self {
         let mut own = self.clone();
         own.0.insert("run.receiver".to_owned(), Value::from(number));
+        own
+    }
+
+    /// What a step knows that takes a stream up again.
+    pub(super) fn of_return(&self, event_id: Option<String>, last: Option<u64>) -> Self {
+        let mut own = self.clone();
+        own.0.insert("resume.event_id".to_owned(), event_id.unwrap_or_default().into());
+        own.0.insert("resume.last".to_owned(), last.unwrap_or(0).into());
         own
     }
 
@@ -187,8 +200,12 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
 
 /// All texts of a step that are filled in.
 fn texts(step: &Step) -> Vec<&str> {
+    action_texts(&step.action)
+}
+
+fn action_texts(action: &Action) -> Vec<&str> {
     let mut texts = Vec::new();
-    match &step.action {
+    match action {
         Action::Http(http) => http_texts(http, &mut texts),
         Action::WebSocket(websocket) => websocket_texts(websocket, &mut texts),
         Action::Sse(sse) => sse_texts(sse, &mut texts),
@@ -206,7 +223,17 @@ fn texts(step: &Step) -> Vec<&str> {
         }
         Action::Expect { expect, .. } => expect_texts(expect, &mut texts),
         Action::Send { send, .. } => texts.push(send),
-        Action::Ledger { .. } => {}
+        Action::Ledger { .. } | Action::Heartbeat { .. } | Action::Drop { .. } => {}
+        Action::Reconnect { reconnect, .. } => {
+            texts.extend(reconnect.url.as_deref());
+            texts.extend(reconnect.send.as_deref());
+            texts.extend(reconnect.headers.iter().map(|(_, text)| HeaderText::reveal(text)));
+            let expected = [&reconnect.resumed, &reconnect.refused];
+            expected.into_iter().flatten().for_each(|expect| expect_texts(expect, &mut texts));
+        }
+        Action::Fallback(fallback) => {
+            texts.extend(fallback.streams.iter().flat_map(action_texts));
+        }
     }
     texts
 }

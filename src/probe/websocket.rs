@@ -26,7 +26,7 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use std::sync::Arc;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use tokio_util::task::AbortOnDropHandle;
@@ -75,7 +75,9 @@ pub(super) async fn open(
         max_gap: None,
         close_code: step.close_code,
         outlet: Some(Box::new(sink)),
-        _reader: reader,
+        reader,
+        link: None,
+        silent: Vec::new(),
     })
 }
 
@@ -86,6 +88,11 @@ impl Outlet for Sink {
 
     fn ping(&mut self, payload: Bytes) -> BoxFuture<'_, Attempt<()>> {
         write(self, Message::Ping(payload)).boxed()
+    }
+
+    fn close_with(&mut self, code: u16) -> BoxFuture<'_, ()> {
+        let frame = CloseFrame { code: code.into(), reason: "".into() };
+        write(self, Message::Close(Some(frame))).map(drop).boxed()
     }
 
     fn hang_up(&mut self) -> BoxFuture<'_, ()> {

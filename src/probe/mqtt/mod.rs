@@ -87,7 +87,9 @@ pub(super) async fn open(
         max_gap: None,
         close_code: None,
         outlet: Some(Box::new(outlet)),
-        _reader: session.reader,
+        reader: session.reader,
+        link: None,
+        silent: Vec::new(),
     })
 }
 

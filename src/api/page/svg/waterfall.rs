@@ -117,7 +117,13 @@ impl Kind {
             | Phase::Upgrade
             | Phase::Handshake
             | Phase::Subscribe => Self::Setup,
-            Phase::Wait | Phase::FirstEvent | Phase::Message => Self::Wait,
+            Phase::Wait
+            | Phase::FirstEvent
+            | Phase::Message
+            | Phase::Detect
+            | Phase::Backoff
+            | Phase::Fallback
+            | Phase::Resume => Self::Wait,
             Phase::Send | Phase::Receive | Phase::Close => Self::Transfer,
         }
     }

@@ -134,7 +134,13 @@ const fn style(phase: Phase) -> Style {
         | Phase::Upgrade
         | Phase::Handshake
         | Phase::Subscribe => CONNECTING,
-        Phase::Wait | Phase::FirstEvent | Phase::Message => WAITING,
+        Phase::Wait
+        | Phase::FirstEvent
+        | Phase::Message
+        | Phase::Detect
+        | Phase::Backoff
+        | Phase::Fallback
+        | Phase::Resume => WAITING,
         Phase::Send | Phase::Receive | Phase::Close => MOVING,
     }
 }
