@@ -30,7 +30,8 @@ use super::scalar::quoted;
 use super::steps::{Steps, Stream, is_pointer};
 use super::tree::{Node, Value};
 use crate::probe::spec::{
-    Action, Cut, DropBy, DropStep, Expect, FallbackStep, Heartbeat, HeartbeatStep, ReconnectStep,
+    Action, Cut, DropBy, DropStep, Expect, FallbackStep, Heartbeat, HeartbeatStep, Hold,
+    ReconnectStep,
 };
 use std::time::Duration;
 
@@ -52,6 +53,26 @@ const DROPS: [(&str, DropBy); 5] = [
 ];
 
 impl Steps<'_> {
+    /// `hold: true` beside a block that opens a stream, or how the stream is watched between runs.
+    pub(super) fn hold(&self, fields: &mut Fields<'_>) -> Option<Hold> {
+        let node = fields.get("hold")?;
+        let stream = self.newest();
+        if stream == Stream::None {
+            let message = "`hold` is for a step that opens a stream";
+            let hint = "put it beside websocket:, sse:, mqtt: or fallback:";
+            self.cx.problems.wrong_hint(node.at, message, hint);
+        }
+        if matches!(node.value, Value::Scalar { .. }) {
+            return self.cx.flag(node, "hold")?.then(Hold::default);
+        }
+        self.cx.fields(node, "a hold", |fields| {
+            let heartbeat = fields.need("heartbeat", "{ every: 15s, timeout: 10s }")?;
+            let heartbeat =
+                self.cx.fields(heartbeat, "a heartbeat", |fields| signs_of_life(fields, stream))?;
+            Some(Hold { heartbeat: Some(heartbeat?) })
+        })?
+    }
+
     /// The `heartbeat:` of a step on a stream.
     pub(super) fn heartbeat(&self, node: &Node, stream: Stream) -> Option<HeartbeatStep> {
         self.cx.fields(node, "a heartbeat", |fields| {

@@ -115,7 +115,13 @@ impl<'t> Steps<'t> {
     pub(super) fn block(&mut self, key: &str, node: &Node) -> Vec<Step> {
         let action = self.action(key, node);
         action
-            .map(|action| Step { name: "1".to_owned(), action, count: 1, capture: Vec::new() })
+            .map(|action| Step {
+                name: "1".to_owned(),
+                action,
+                count: 1,
+                hold: None,
+                capture: Vec::new(),
+            })
             .into_iter()
             .collect()
     }
@@ -177,8 +183,9 @@ impl<'t> Steps<'t> {
                 own.name.clone_from(&name);
             }
             let count = self.count(fields);
+            let hold = self.hold(fields);
             let capture = fields.get("capture").map(|node| self.captures(node, &name));
-            Some(Step { name, action: action?, count, capture: capture.unwrap_or_default() })
+            Some(Step { name, action: action?, count, hold, capture: capture.unwrap_or_default() })
         })?;
         step.filter(|_| cx.problems.count() == earlier_problems)
     }
@@ -213,6 +220,11 @@ impl<'t> Steps<'t> {
         };
         self.earlier.push(Earlier { name: String::new(), stream, count: 1, target });
         action
+    }
+
+    /// What the newest step leaves open.
+    pub(super) fn newest(&self) -> Stream {
+        self.earlier.last().map_or(Stream::None, |step| step.stream)
     }
 
     /// Forgets the stream that was remembered last: it is one of several ways to open one.

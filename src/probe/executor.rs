@@ -3,6 +3,7 @@
 //! Slots come in over a bounded channel, results leave over one; what does not fit is counted. How
 //! many runs go on at once is bounded, too, and a slot beyond that is missed through our own fault.
 
+use super::held::Held;
 use super::plan::Planned;
 use super::runner::{Context, SlotStart, not_run, run_once};
 use super::spec::{Cadence, ProbeSpec};
@@ -70,6 +71,7 @@ struct Executor {
 pub(super) fn execute(
     runtime: Runtime,
     context: &Context,
+    held: &Arc<Held>,
     delivery: Delivery,
     mut starts: mpsc::Receiver<Start>,
     mut stop: watch::Receiver<Option<Duration>>,
@@ -78,7 +80,7 @@ pub(super) fn execute(
         let stalls = StallWatch::new(&context.clock);
         let _watch = stalls.keep(Some(context.telemetry.clone()));
         let executor = Executor {
-            context: context.watched_by(stalls),
+            context: context.scheduled(stalls, Arc::clone(held)),
             delivery,
             running: Arc::new(Semaphore::new(MAX_CONCURRENT_RUNS)),
             tasks: TaskTracker::new(),
@@ -100,6 +102,7 @@ pub(super) fn execute(
         }
         let within = stop.borrow().unwrap_or_default();
         executor.drain(within).await;
+        held.release().await;
     });
     // A name that does not resolve may hold a thread for longer than anybody wants to wait.
     runtime.shutdown_background();

@@ -9,7 +9,7 @@ use super::dial::StepContext;
 use super::failure::{Attempt, failure};
 use super::record::StepRecord;
 use super::stream::{self, OpenStream, StreamEnd};
-use crate::base::clock::MonoNanos;
+use crate::base::clock::{Clock, MonoNanos};
 use crate::base::duration::humane;
 use crate::model::probe::{FailureReason, Phase};
 use bytes::Bytes;
@@ -69,7 +69,8 @@ pub(super) async fn run(
     let began = record.now();
     let until = with.deadline.no_later_than(began.plus(step.listen));
     let mut pings = Pings::default();
-    let noticed = watch(&step.heartbeat, stream, &until, with, &mut pings).await?;
+    let clock = &with.context.clock;
+    let noticed = watch(&step.heartbeat, stream, &until, clock, &mut pings).await?;
     record.attribute("heartbeat.pings", pings.sent.to_string());
     if let Some(slowest) = pings.slowest {
         record.attribute("heartbeat.slowest_ms", format!("{:.3}", slowest.as_secs_f64() * 1e3));
@@ -97,10 +98,9 @@ pub(super) async fn watch(
     heartbeat: &Heartbeat,
     stream: &mut OpenStream,
     until: &Deadline,
-    with: StepContext<'_>,
+    clock: &Clock,
     pings: &mut Pings,
 ) -> Attempt<Noticed> {
-    let clock = &with.context.clock;
     let link = stream.link.clone().ok_or_else(|| {
         failure(FailureReason::Local, format!("{} cannot be watched", stream.target))
     })?;
@@ -119,7 +119,7 @@ pub(super) async fn watch(
         }
         if next.is_some_and(|at| at <= now) {
             // What cannot be written any more says more in the inbox.
-            let _ = stream::call(payload(), stream, with).await;
+            let _ = stream::call(payload(), stream, until).await;
             pings.sent += 1;
             pings.unanswered = pings.unanswered.or(next);
             next = heartbeat.first_ping(stream.opened, now);

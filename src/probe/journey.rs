@@ -11,7 +11,7 @@ use super::failure::{Attempt, failure};
 use super::fanout;
 use super::marking::Mark;
 use super::network::RunNetwork;
-use super::opening::{open, since};
+use super::opening::{open_step, since};
 use super::record::StepRecord;
 use super::runner::Context;
 use super::spec::{Action, ProbeSpec, Repeat, Step};
@@ -102,8 +102,16 @@ impl<'a> Journey<'a> {
         }
     }
 
-    /// Ends the streams politely and hands back the results of all steps.
-    pub(super) async fn hang_up(mut self) -> Vec<StepResult> {
+    /// Ends the streams politely and hands back the results of all steps. Where the run passed, streams
+    /// that are to be held stay open.
+    pub(super) async fn hang_up(mut self, passed: bool) -> Vec<StepResult> {
+        if let (true, Some(held)) = (passed, &self.context.held) {
+            for step in &self.spec.steps {
+                let Some(hold) = step.hold else { continue };
+                let own = self.streams.extract_if(.., |stream| stream.step == step.name).collect();
+                held.hold(self.spec, step, hold, own);
+            }
+        }
         drop(join_all(self.streams.iter_mut().map(stream::hang_up)).await);
         for (step, findings) in findings(&self.streams) {
             let result = self.steps.iter_mut().find(|result| result.name == step);
@@ -142,19 +150,8 @@ impl<'a> Journey<'a> {
         let with = StepContext { context, deadline, variables, mark, writes, network };
         match &step.action {
             Action::Http(http) => http::run(http, with, record).await.map(Some),
-            action if action.opens_stream() && step.count > 1 => {
-                let sent = &*sent;
-                let open = |number, mut own| async move {
-                    let variables = &with.variables.of_receiver(number);
-                    let with = StepContext { variables, ..with };
-                    open(&step.name, action, sent, with, &mut own).await
-                };
-                fanout::open_all(step, streams, record, open).await
-            }
             action if action.opens_stream() => {
-                let (stream, done) = open(&step.name, action, sent, with, record).await;
-                streams.extend(stream);
-                done
+                open_step(step, &spec.name, streams, sent, with, record).await
             }
             Action::Dns(step) => super::dns::run(step, with, record).await,
             Action::Icmp(step) => super::icmp::run(step, with, record).await.map(|()| None),

@@ -38,6 +38,7 @@ mod fallback;
 pub mod fanout;
 pub mod grpc;
 mod heartbeat;
+mod held;
 mod http;
 mod http_exchange;
 pub mod icmp;

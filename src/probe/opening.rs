@@ -3,9 +3,9 @@
 use super::dial::StepContext;
 use super::expect::{Since, fulfil};
 use super::failure::{Attempt, failure};
-use super::fanout::Opened;
+use super::fanout::{self, Opened};
 use super::record::StepRecord;
-use super::spec::{Action, Expect, MqttStep, SseStep, WebSocketStep};
+use super::spec::{Action, Expect, MqttStep, SseStep, Step, WebSocketStep};
 use super::stream::{self, OpenStream};
 use super::{fallback, mqtt, sse, websocket};
 use crate::base::clock::MonoNanos;
@@ -25,6 +25,45 @@ pub(super) fn since(expect: &Expect, sent: &Sent) -> Attempt<Option<Since>> {
     Ok(Some(Since::Sent(*from)))
 }
 
+/// Opens the streams of a step, or takes up those that an earlier run left, and does what the step does
+/// over them. Streams that were opened are among `streams` whatever happened then.
+pub(super) async fn open_step(
+    step: &Step,
+    probe: &str,
+    streams: &mut Vec<OpenStream>,
+    sent: &Sent,
+    with: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<Option<Bytes>> {
+    if let (Some(_), Some(held)) = (step.hold, &with.context.held)
+        && let Some(mut kept) = held.take_up(probe, step, record).await
+    {
+        let done = match kept.as_mut_slice() {
+            [stream] => {
+                record.talks(stream.protocol, stream.target.to_string());
+                proceed(&step.action, stream, sent, with, record).await
+            }
+            many => {
+                record.talks(step.action.block(), format!("{} receivers", many.len()));
+                Ok(None)
+            }
+        };
+        streams.append(&mut kept);
+        return done;
+    }
+    if step.count > 1 {
+        let open = |number, mut own| async move {
+            let variables = &with.variables.of_receiver(number);
+            let with = StepContext { variables, ..with };
+            open(&step.name, &step.action, sent, with, &mut own).await
+        };
+        return fanout::open_all(step, streams, record, open).await;
+    }
+    let (stream, done) = open(&step.name, &step.action, sent, with, record).await;
+    streams.extend(stream);
+    done
+}
+
 /// Opens the stream of a step and does what the step does over it. The stream is handed back when it
 /// was opened, whatever happened then.
 pub(super) async fn open(
@@ -42,15 +81,24 @@ pub(super) async fn open(
         Ok(stream) => stream,
         Err(failure) => return (None, Err(failure)),
     };
-    let done = match action {
-        Action::WebSocket(websocket) => {
-            talk(websocket.into(), &mut stream, sent, with, record).await
-        }
-        Action::Mqtt(mqtt) => talk(mqtt.into(), &mut stream, sent, with, record).await,
-        Action::Sse(sse) => listen(sse, &stream, sent, with, record).await,
-        _ => Ok(None),
-    };
+    let done = proceed(action, &mut stream, sent, with, record).await;
     (Some(stream), done)
+}
+
+/// What a step does over its own stream once that is open.
+pub(super) async fn proceed(
+    action: &Action,
+    stream: &mut OpenStream,
+    sent: &Sent,
+    with: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<Option<Bytes>> {
+    match action {
+        Action::WebSocket(websocket) => talk(websocket.into(), stream, sent, with, record).await,
+        Action::Mqtt(mqtt) => talk(mqtt.into(), stream, sent, with, record).await,
+        Action::Sse(sse) => listen(sse, stream, sent, with, record).await,
+        _ => Ok(None),
+    }
 }
 
 /// Opens the stream of a step and does nothing over it.

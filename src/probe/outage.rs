@@ -69,7 +69,8 @@ async fn notice(
 ) -> Attempt<Noticed> {
     if let Some(heartbeat) = &step.heartbeat {
         let mut pings = Pings::default();
-        return heartbeat::watch(heartbeat, stream, with.deadline, with, &mut pings).await;
+        return heartbeat::watch(heartbeat, stream, with.deadline, &with.context.clock, &mut pings)
+            .await;
     }
     let ended = stream.inbox.until(with.deadline, |state| state.end.clone()).await;
     Ok(ended.map_or(Noticed::Nothing, Noticed::End))

@@ -89,7 +89,6 @@ pub(super) async fn run(
     with: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<()> {
-    record.talks("reconnect", stream.target.to_string());
     let began = record.now();
     let before = stream.inbox.look(|state| Before::of(step, state));
     let variables = with.variables.of_return(before.event_id.clone(), before.last);
@@ -101,6 +100,7 @@ pub(super) async fn run(
         way => connect(&stream.step, way, with, record).await,
     }?;
     let opened = next.opened;
+    record.talks("reconnect", next.target.to_string());
     // What MQTT says of a session is known before the first message.
     let kept = record.found("mqtt.session_present").map(|present| present == "true");
     let boundary = stream.resume_over(next);

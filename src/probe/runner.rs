@@ -2,6 +2,7 @@
 
 use super::deadline::Deadline;
 use super::failure::failure;
+use super::held::Held;
 use super::journey::Journey;
 use super::spec::ProbeSpec;
 use super::stall::StallWatch;
@@ -25,6 +26,8 @@ pub struct Context {
     pub(super) tls: Arc<TlsConfigs>,
     /// The watch over the runtime on which runs happen; without one, a run keeps its own.
     pub(super) stalls: Option<StallWatch>,
+    /// Streams that stay open between runs; without it none does.
+    pub(super) held: Option<Arc<Held>>,
 }
 
 /// The slot of the schedule to which a run belongs.
@@ -47,12 +50,12 @@ impl Context {
     /// Reads the system's certificate authorities, which takes some milliseconds.
     #[must_use]
     pub fn new(clock: Clock, telemetry: Telemetry) -> Self {
-        Self { clock, telemetry, tls: Arc::new(TlsConfigs::new()), stalls: None }
+        Self { clock, telemetry, tls: Arc::new(TlsConfigs::new()), stalls: None, held: None }
     }
 
-    /// This context on a runtime that `stalls` watches.
-    pub(super) fn watched_by(&self, stalls: StallWatch) -> Self {
-        Self { stalls: Some(stalls), ..self.clone() }
+    /// This context on the runtime of a schedule, which `stalls` watches, and on which streams are held.
+    pub(super) fn scheduled(&self, stalls: StallWatch, held: Arc<Held>) -> Self {
+        Self { stalls: Some(stalls), held: Some(held), ..self.clone() }
     }
 }
 
@@ -137,7 +140,8 @@ async fn conduct(
         _ => nanos(context.clock.monotonic().since(started)),
     };
     journey.clean_up().await;
-    Conduct { steps: journey.hang_up().await, failure, duration_ns }
+    let passed = failure.is_none();
+    Conduct { steps: journey.hang_up(passed).await, failure, duration_ns }
 }
 
 /// The measured value: of the last message, where one was waited for; otherwise of the only step,
@@ -155,7 +159,8 @@ fn value(
     }
     let message = taken.iter().rev().find_map(|step| step.message_latency_ns);
     message.or(match taken {
-        [only] => Some(only.duration_ns),
+        // A stream that was open already took no time.
+        [only] => Some(only.duration_ns).filter(|_| !only.phases.is_empty()),
         _ => Some(duration_ns),
     })
 }

@@ -5,6 +5,7 @@
 //! is part of its result.
 
 use super::executor::{Delivery, Requested, Start, execute};
+use super::held::Held;
 use super::plan::{ClockState, Plan, Release};
 use super::runner::{Context, not_run};
 use super::spec::ProbeSpec;
@@ -73,6 +74,7 @@ struct Shared {
     starts: mpsc::Sender<Start>,
     stop: watch::Sender<Option<Duration>>,
     delivery: Delivery,
+    held: Arc<Held>,
     clock_jumps: IntCounter,
 }
 
@@ -106,6 +108,7 @@ impl Scheduler {
         let delivery = Delivery::new(results, context.telemetry.clone());
         let state = Mutex::new(State { plan, stopping: false });
         let changed = Condvar::new();
+        let held = Held::new(clock.clone(), delivery.clone());
         let clock_jumps = context.telemetry.clock_jumps_total.clone();
         let shared = Arc::new(Shared {
             clock,
@@ -114,8 +117,10 @@ impl Scheduler {
             starts,
             stop,
             delivery: delivery.clone(),
+            held,
             clock_jumps,
         });
+        let held = Arc::clone(&shared.held);
         let mut scheduler = Self { shared: Arc::clone(&shared), threads: Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -124,7 +129,7 @@ impl Scheduler {
             .build()
             .map_err(SchedulerError::Runtime)?;
         scheduler.spawn("probe-io", move || {
-            execute(runtime, &context, delivery, incoming, stopping);
+            execute(runtime, &context, &held, delivery, incoming, stopping);
         })?;
         scheduler.spawn("probe-clock", move || shared.keep_time(jumps))?;
         Ok(scheduler)
@@ -138,8 +143,11 @@ impl Scheduler {
     /// When a cadence cannot be understood; everything then goes on as before.
     pub fn replace(&self, probes: Vec<Arc<ProbeSpec>>) -> Result<(), SchedulerError> {
         let now = self.shared.clock.wall();
-        let replaced = self.shared.state.lock().plan.replace(probes, now);
+        let replaced = self.shared.state.lock().plan.replace(probes.clone(), now);
         let _ = self.shared.changed.notify_one();
+        if replaced.is_ok() {
+            self.shared.held.keep_only(&probes);
+        }
         replaced.map_err(SchedulerError::cadence)
     }
 

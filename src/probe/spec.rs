@@ -8,6 +8,7 @@ pub use super::certificate::NameCheck;
 pub use super::fallback::FallbackStep;
 use super::grpc::GrpcStep;
 pub use super::heartbeat::{Heartbeat, HeartbeatStep};
+pub use super::held::Hold;
 use super::ledger::LedgerStep;
 pub use super::link::Cut;
 pub use super::mqtt::{MqttPublish, MqttStep, MqttVersion, Qos};
@@ -70,6 +71,8 @@ pub struct Step {
     pub action: Action,
     /// How often it opens its stream: so many receivers of one message. 1 for every other step.
     pub count: u32,
+    /// Its stream stays open between runs, watched; otherwise each run opens it anew.
+    pub hold: Option<Hold>,
     /// Values that later steps may use as `${name}`: variable name and JSON pointer into the
     /// response body or the matched message.
     pub capture: Vec<(String, String)>,

@@ -82,6 +82,8 @@ pub(super) struct State {
     pub last: Option<MonoNanos>,
     /// The last pong: its payload and arrival.
     pub pong: Option<(Bytes, MonoNanos)>,
+    /// The longest time between two messages.
+    pub longest_gap: Duration,
     /// SSE: the last event id that the server gave, which a client shows when it comes back.
     pub event_id: Option<String>,
     /// SSE: how long a client should stay away before it comes back.
@@ -277,6 +279,8 @@ impl State {
 
     fn push(&mut self, message: Received) {
         self.first = self.first.or(Some(message.arrived));
+        let gap = self.last.map_or(Duration::ZERO, |last| message.arrived.since(last));
+        self.longest_gap = self.longest_gap.max(gap);
         self.last = Some(message.arrived);
         self.bytes += message.body.len();
         self.messages.push_back((self.arrived, message));
@@ -313,6 +317,18 @@ impl OpenStream {
         boundary
     }
 
+    /// Begins anew for another run: what came before is not for it. Hands back how many messages came
+    /// since the last beginning, and the longest time between two.
+    pub(super) fn begin_anew(&mut self, now: MonoNanos, already: u64) -> (u64, Duration) {
+        self.asked = now;
+        self.sent.clear();
+        let mut state = self.inbox.state.lock();
+        state.messages.clear();
+        (state.bytes, state.taken) = (0, None);
+        let gap = std::mem::take(&mut state.longest_gap);
+        (state.arrived.saturating_sub(already), gap)
+    }
+
     /// Gives up the connection: the socket is closed by the time the reader is gone.
     pub(super) fn abandon(&mut self) {
         self.outlet = None;
@@ -335,12 +351,13 @@ pub(super) async fn send(
 ) -> Attempt<MonoNanos> {
     writes::admit(&stream.target, with.writes)?;
     let from = record.now();
-    write(stream, with, "sending over", |outlet| outlet.send(text)).await?;
+    write(stream, with.deadline, "sending over", |outlet| outlet.send(text)).await?;
     record.sent = Some(from);
     stream.sent.push(from);
     let written = record.now();
     record.phase(Phase::Send, from, written);
-    let confirmed = write(stream, with, "waiting for confirmation by", |out| out.confirmed());
+    let confirmed =
+        write(stream, with.deadline, "waiting for confirmation by", |out| out.confirmed());
     if let Some(Confirmation { at, status, refusal }) = confirmed.await? {
         record.phase(Phase::Wait, written, at);
         record.status(status);
@@ -355,9 +372,9 @@ pub(super) async fn send(
 pub(super) async fn call(
     payload: Bytes,
     stream: &mut OpenStream,
-    with: StepContext<'_>,
+    deadline: &Deadline,
 ) -> Attempt<()> {
-    write(stream, with, "sending over", |outlet| outlet.ping(payload)).await
+    write(stream, deadline, "sending over", |outlet| outlet.ping(payload)).await
 }
 
 /// Ends the stream with a close code; the answer is not waited for.
@@ -366,7 +383,7 @@ pub(super) async fn close(
     stream: &mut OpenStream,
     with: StepContext<'_>,
 ) -> Attempt<()> {
-    write(stream, with, "closing", |outlet| outlet.close_with(code).map(Ok).boxed()).await
+    write(stream, with.deadline, "closing", |outlet| outlet.close_with(code).map(Ok).boxed()).await
 }
 
 /// Sends a ping and waits for its pong. Where nothing else is expected, the round trip is the value.
@@ -378,7 +395,7 @@ pub(super) async fn ping(
 ) -> Attempt<()> {
     let payload = Bytes::copy_from_slice(&rand::random::<[u8; 8]>());
     let from = record.now();
-    write(stream, with, "sending over", |outlet| outlet.ping(payload.clone())).await?;
+    write(stream, with.deadline, "sending over", |outlet| outlet.ping(payload.clone())).await?;
     let answered = stream.inbox.until(with.deadline, |state| {
         let pong = state.pong.take().filter(|(answer, _)| *answer == payload);
         let ended = state.end.clone().map(|end| Err(failure(end.reason, end.words)));
@@ -404,7 +421,7 @@ pub(super) async fn hang_up(stream: &mut OpenStream) {
 
 async fn write<T>(
     stream: &mut OpenStream,
-    with: StepContext<'_>,
+    deadline: &Deadline,
     doing: &str,
     write: impl FnOnce(&mut dyn Outlet) -> BoxFuture<'_, Attempt<T>>,
 ) -> Attempt<T> {
@@ -413,7 +430,7 @@ async fn write<T>(
         return Err(failure(FailureReason::Local, format!("nothing can be sent over {target}")));
     };
     let doing = format!("{doing} {target}");
-    with.deadline.run(&doing, write(outlet.as_mut())).await?.map_err(|error| {
+    deadline.run(&doing, write(outlet.as_mut())).await?.map_err(|error| {
         // The reader knows better why, when it has seen the end already.
         inbox.look(|state| state.end.clone()).map_or(error, |end| failure(end.reason, end.words))
     })

@@ -354,6 +354,7 @@ mod tests {
                 repeat: Repeat::ONCE,
             },
             count: 1,
+            hold: None,
             capture: capture.iter().map(|&n| (n.to_owned(), "/x".to_owned())).collect(),
         };
         let mut spec = ProbeSpec {

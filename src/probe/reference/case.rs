@@ -195,7 +195,13 @@ fn probe(protocol: Protocol, delay: Duration, server: &DelayServer) -> ProbeSpec
         timeout: TIMEOUT,
         overlap: false,
         labels: Labels::default(),
-        steps: vec![Step { name: "1".to_owned(), action, count: 1, capture: Vec::new() }],
+        steps: vec![Step {
+            name: "1".to_owned(),
+            action,
+            count: 1,
+            hold: None,
+            capture: Vec::new(),
+        }],
         cleanup: Vec::new(),
         writes: [].into(),
     }

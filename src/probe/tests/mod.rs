@@ -6,6 +6,7 @@ mod dns;
 mod exec;
 mod fanout;
 mod grpc;
+mod held;
 mod http;
 mod journey;
 mod ledger;
@@ -56,7 +57,7 @@ fn context() -> Context {
 }
 
 fn step(name: &str, action: Action) -> Step {
-    Step { name: name.to_owned(), action, count: 1, capture: Vec::new() }
+    Step { name: name.to_owned(), action, count: 1, hold: None, capture: Vec::new() }
 }
 
 fn get(url: impl Into<String>) -> HttpStep {
