@@ -28,8 +28,8 @@ pub struct ProbeRun {
     /// The measured value: for a message step the time from send to match (that of the last such
     /// step), otherwise the whole run. Absent when there is none (the run failed before).
     pub latency_ns: Option<u64>,
-    /// How far the value may be too large through our own doing: start lateness does not count,
-    /// stalls of the probe runtime and run-queue delay do.
+    /// How far the value may be too large through our own doing: the stalls of the probe runtime within
+    /// the time in which it was measured. Start lateness is not part of it.
     pub uncertainty_ns: u64,
     /// What came of it.
     pub outcome: Outcome,

@@ -55,7 +55,10 @@ where
         if let (Err(failure), None) = (done, &first_failure) {
             first_failure = Some(of_receiver(&failure, number, step.count));
         }
-        streams.extend(stream.map(|stream| OpenStream { receiver: number, ..stream }));
+        streams.extend(stream.map(|stream| {
+            stream.inbox.share(step.count);
+            OpenStream { receiver: number, ..stream }
+        }));
     }
     match streams.last().filter(|stream| stream.step == step.name) {
         Some(stream) => record.talks(stream.protocol, stream.target.to_string()),

@@ -86,10 +86,12 @@ pub async fn run_once(spec: &ProbeSpec, slot: SlotStart, context: &Context) -> P
         failure: Some(failure(FailureReason::Local, "the probe engine itself failed")),
         duration_ns: nanos(context.clock.monotonic().since(started)),
     });
-    let ended = started.plus(Duration::from_nanos(duration_ns));
+    let latency_ns = value(spec, &steps, failure.as_ref(), duration_ns);
+    let (from, to) = measured(&steps, latency_ns, duration_ns);
+    let at = |offset_ns| started.plus(Duration::from_nanos(offset_ns));
     ProbeRun {
-        latency_ns: value(spec, &steps, failure.as_ref(), duration_ns),
-        uncertainty_ns: nanos(stalls.worst(started, ended)),
+        latency_ns,
+        uncertainty_ns: nanos(stalls.within(at(from), at(to))),
         outcome: outcome(failure.as_ref()),
         lateness_ns: slot.lateness_ns,
         duration_ns,
@@ -163,6 +165,19 @@ fn value(
         [only] => Some(only.duration_ns).filter(|_| !only.phases.is_empty()),
         _ => Some(duration_ns),
     })
+}
+
+/// The time in which the value was measured, offsets from the run's start: that of the message where it
+/// is a message's, otherwise the whole run.
+fn measured(steps: &[StepResult], latency_ns: Option<u64>, duration_ns: u64) -> (u64, u64) {
+    let measured = steps
+        .iter()
+        .rev()
+        .find(|step| latency_ns.is_some() && step.message_latency_ns == latency_ns);
+    let Some((step, latency)) = measured.zip(latency_ns) else { return (0, duration_ns) };
+    let ended = step.phases.iter().map(|phase| phase.offset_ns + phase.duration_ns).max();
+    let to = ended.unwrap_or(step.offset_ns + step.duration_ns);
+    (to.saturating_sub(latency), to)
 }
 
 fn outcome(failure: Option<&Failure>) -> Outcome {

@@ -1,9 +1,9 @@
 //! How far our own runtime may have spoilt a value.
 //!
 //! A task on the probe runtime wakes at a fixed pace and notes by how much it woke late. Whatever
-//! delayed it, a task that computes for too long or a machine that gave the thread no time, delayed
-//! a run at that moment just as much, so the longest stall within a run is its uncertainty. Beyond
-//! this the kernel knows how long a thread waited for a processor, but only in a file; the stalls
+//! delayed it, a task that computes for too long or a machine that gave the thread no time, may have
+//! delayed a value that was being measured just as much, so the uncertainty of a value is all the stall
+//! that lies within its time. Beyond this the kernel knows how long a thread waited for a processor, but only in a file; the stalls
 //! seen here contain that wait.
 
 use crate::base::clock::{Clock, MonoNanos};
@@ -85,6 +85,17 @@ impl StallWatch {
         past.unwrap_or_default().max(present)
     }
 
+    /// All the stall that lies between `from` and `to`, one going on then included: never more than the
+    /// time between them.
+    pub(super) fn within(&self, from: MonoNanos, to: MonoNanos) -> Duration {
+        let overlap = |stall: &Stall| stall.to.min(to).since(stall.from.max(from));
+        let past: Duration = self.0.stalls.lock().iter().map(overlap).sum();
+        let due = MonoNanos(self.0.due.load(Ordering::Relaxed));
+        let is_late = to.since(due) > BASELINE;
+        let present = if is_late { to.since(due.max(from)) } else { Duration::ZERO };
+        past.saturating_add(present).min(to.since(from))
+    }
+
     fn note(&self, due: MonoNanos, woke: MonoNanos) {
         if woke.since(due) <= BASELINE {
             return;
@@ -123,6 +134,27 @@ mod tests {
         check(90, 300, 30);
         watch.0.due.store(ms(400).0, Ordering::Relaxed);
         check(390, 450, 50);
+    }
+
+    /// Guarantees that a value is charged with all stalls within its time, as far as they lie in it.
+    #[test]
+    fn a_value_is_charged_with_the_sum() {
+        let ms = |ms: u64| MonoNanos(ms * 1_000_000);
+        let watch = StallWatch::new(&Clock::system());
+        for (from, to) in [(100, 130), (200, 205), (210, 240)] {
+            watch.note(ms(from), ms(to));
+        }
+        let check = |from, to, sum| {
+            assert_eq!(watch.within(ms(from), ms(to)), Duration::from_millis(sum));
+        };
+        check(0, 100, 0);
+        check(0, 300, 65);
+        check(120, 220, 25);
+        check(202, 204, 2);
+        watch.0.due.store(ms(400).0, Ordering::Relaxed);
+        check(390, 450, 50);
+        check(420, 450, 30);
+        check(390, 401, 0);
     }
 
     /// Guarantees that a task which blocks the runtime is noticed.

@@ -27,8 +27,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// An inbox keeps no more messages than this.
 const MAX_MESSAGES: usize = 4096;
-/// An inbox keeps no more bytes than this.
+/// An inbox keeps no more bytes than this, but for its newest message.
 const MAX_BYTES: usize = 4 << 20;
+/// The inboxes of the streams that one step opens keep no more bytes than this together.
+const MAX_BYTES_OF_STEP: usize = 256 << 20;
+/// However many they are, each keeps so many.
+const MIN_BYTES: usize = 16 << 10;
 /// So long may it take to write a farewell; the answer is not waited for.
 const FAREWELL: Duration = Duration::from_millis(50);
 /// A single message or event may not be longer.
@@ -66,10 +70,12 @@ pub(super) struct Inbox {
 }
 
 /// What an inbox knows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     messages: VecDeque<(u64, Received)>,
     bytes: usize,
+    /// No more bytes are kept.
+    max_bytes: usize,
     /// The newest message that was taken out.
     taken: Option<(u64, Received)>,
     /// How many messages ever came: the number of the next one.
@@ -197,6 +203,14 @@ impl Inbox {
         (inbox, writer)
     }
 
+    /// Keeps its share of what the inboxes of so many streams may keep together.
+    pub(super) fn share(&self, streams: u32) {
+        let share = MAX_BYTES_OF_STEP / (streams.max(1) as usize);
+        let mut state = self.state.lock();
+        state.max_bytes = share.clamp(MIN_BYTES, MAX_BYTES);
+        state.make_room();
+    }
+
     /// Looks at the state now.
     pub(super) fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.state.lock())
@@ -224,6 +238,26 @@ impl Inbox {
 }
 
 // === impl State ===
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            messages: VecDeque::new(),
+            bytes: 0,
+            max_bytes: MAX_BYTES,
+            taken: None,
+            arrived: 0,
+            dropped: 0,
+            first: None,
+            last: None,
+            longest_gap: Duration::ZERO,
+            event_id: None,
+            retry: None,
+            pong: None,
+            end: None,
+        }
+    }
+}
 
 impl State {
     /// Takes out the first message from number `from` on that matches, and moves `from` behind
@@ -289,7 +323,11 @@ impl State {
     }
 
     fn make_room(&mut self) {
-        while self.messages.len() > MAX_MESSAGES || self.bytes > MAX_BYTES {
+        let is_over = |state: &Self| {
+            state.messages.len() > MAX_MESSAGES
+                || (state.bytes > state.max_bytes && state.messages.len() > 1)
+        };
+        while is_over(self) {
             let Some((_, oldest)) = self.messages.pop_front() else { break };
             self.bytes -= oldest.body.len();
             self.dropped += 1;
@@ -513,6 +551,9 @@ mod tests {
         let large = "x".repeat(MAX_BYTES - 1);
         state.push(message(&large));
         assert_eq!((state.messages.len(), state.bytes), (2, MAX_BYTES));
+        state.max_bytes = MIN_BYTES;
+        state.push(message(&large));
+        assert_eq!(state.messages.len(), 1, "the newest stays, whatever its size");
     }
 
     /// Guarantees that a reader that disappears is seen as the end of its stream.
