@@ -53,7 +53,6 @@ const FRAGMENT: std::ops::RangeInclusive<u64> = 1..=1 << 20;
 
 const BINARY: &[(&str, BinaryText)] = &[("base64", BinaryText::Base64), ("hex", BinaryText::Hex)];
 const COMPRESSION: &[(&str, bool)] = &[("off", false), ("on", true)];
-const REFUSED: &[(&str, ())] = &[("false", ())];
 
 impl Steps<'_> {
     /// The `websocket:` block.
@@ -99,8 +98,12 @@ impl Steps<'_> {
             let url = url.and_then(|node| self.url(node, "url", &["http", "https"]));
             let tls = self.tls(fields, url.as_deref());
             let expect = fields.get("expect");
-            let refused =
-                fields.get("buffered").and_then(|node| self.cx.choice(node, "buffered", REFUSED));
+            let buffered = fields.flag("buffered");
+            if buffered == Some(true) {
+                let message = "`buffered: true` asks for nothing";
+                let hint = "write false, or remove it";
+                self.cx.problems.wrong_hint(fields.at("buffered"), message, hint);
+            }
             let step = SseStep {
                 headers: self.headers(fields),
                 last_event_id: fields.get("last_event_id").and_then(|node| self.event_id(node)),
@@ -108,7 +111,7 @@ impl Steps<'_> {
                 expect: expect.and_then(|node| self.expect(node, Stream::Events)),
                 max_gap: self.within(fields, "max_gap"),
                 sent_at: self.pointer(fields, "sent_at"),
-                refuse_buffering: refused.is_some(),
+                refuse_buffering: buffered == Some(false),
                 tls,
                 url: url?,
             };

@@ -3,7 +3,9 @@
 
 use super::super::spec::{Action, Repeat, SseStep, Step};
 use super::servers::{Server, http, linger, raw, read_head, write};
-use super::{assert_failure, assert_success, attribute, connect, expect_json, run, step, subscribe};
+use super::{
+    assert_failure, assert_success, attribute, connect, expect_json, run, step, subscribe,
+};
 use crate::model::probe::{FailureReason, ProbeRun};
 use axum::Router;
 use axum::extract::State;
@@ -157,7 +159,11 @@ async fn a_server_s_times_tell() {
     assert_success(&listen(&apart, refusing()).await);
     let once = pieces(&[(0, "data: {\"last\":true}\n\n")]).await;
     let run = listen(&once, refusing()).await;
-    assert_failure(&run, FailureReason::Check, "but that cannot be told: 0 events with the run's id");
+    assert_failure(
+        &run,
+        FailureReason::Check,
+        "but that cannot be told: 0 events with the run's id",
+    );
     let run = listen(&once, subscribe(String::new())).await;
     assert_success(&run);
     assert_eq!(attribute(&run.steps[0], "sse.buffered"), None);

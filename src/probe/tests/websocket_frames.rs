@@ -348,7 +348,8 @@ async fn answers_to_the_upgrade_are_judged() {
 #[tokio::test]
 async fn many_receivers_are_told_of_once() {
     let server = websocket(echo).await;
-    let open = Step { count: 3, ..step("crowd", Action::WebSocket(connect(server.url("ws", "/")))) };
+    let open =
+        Step { count: 3, ..step("crowd", Action::WebSocket(connect(server.url("ws", "/")))) };
     let run = run(vec![open]).await;
     let told = run.steps[0].attributes.iter().filter(|(name, _)| name == "websocket.messages");
     assert_eq!(told.count(), 1, "{run:#?}");

@@ -118,7 +118,11 @@ impl End {
         let (code, reason) = said.unwrap_or((NO_CODE, String::new()));
         let words = format!("the server closed the stream with code {code} {}", quote(&reason));
         let words = words.trim_end().to_owned();
-        Self { code: Some(code), farewell: Some(farewell), ..Self::of(FailureReason::Closed, words) }
+        Self {
+            code: Some(code),
+            farewell: Some(farewell),
+            ..Self::of(FailureReason::Closed, words)
+        }
     }
 }
 

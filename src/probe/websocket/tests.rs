@@ -313,6 +313,62 @@ fn windows_are_kept_to() {
     assert_eq!(deflater.deflate(&noise), deflater.deflate(&noise));
 }
 
+/// Guarantees that zlib inflates what is sent with a window of just that size, and that what zlib sends
+/// is inflated, message after message, with context and without.
+#[test]
+#[ignore = "needs python3, whose zlib it asks"]
+fn zlib_understands_and_is_understood() {
+    let words = ["alpha ", "beta ", "gamma ", "delta "];
+    let message = |n: usize| -> Vec<u8> {
+        let pick = |at: usize| words[(at * at + n * at / 3 + n) % 4].bytes();
+        (0..500 * n).flat_map(pick).chain(n.to_string().bytes()).collect()
+    };
+    let messages: Vec<Vec<u8>> = (1..6).map(message).collect();
+    for bits in 8..=15_u8 {
+        for alone in ["", "; client_no_context_takeover; server_no_context_takeover"] {
+            let agreed = agreed(&format!("; client_max_window_bits={bits}{alone}"));
+            let (mut deflater, mut inflater) = (Deflater::new(agreed), Inflater::new(agreed));
+            let mut script = ZLIB.replace("BITS", &bits.to_string());
+            script = script.replace("ALONE", if alone.is_empty() { "False" } else { "True" });
+            for message in &messages {
+                let packed = deflater.deflate(message);
+                script.push_str(&format!("exchange('{}', '{}')\n", hex(message), hex(&packed)));
+            }
+            let python = std::process::Command::new("python3").args(["-c", &script]).output();
+            let python = python.expect("python3");
+            assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
+            let answers = String::from_utf8(python.stdout).expect("hex");
+            for (answer, message) in answers.lines().zip(&messages) {
+                let packed = BinaryText::Hex.decode(answer).expect("hex");
+                let inflated = inflater.inflate(&packed, MAX_MESSAGE_BYTES);
+                assert_eq!(inflated.as_deref(), Ok(&message[..]), "{bits} bits");
+            }
+            assert_eq!(answers.lines().count(), messages.len());
+        }
+    }
+}
+
+/// Inflates what we sent and compares it; prints the message as zlib packs it.
+const ZLIB: &str = "
+import zlib
+bits, alone = BITS, ALONE
+def fresh():
+    return zlib.decompressobj(-bits), zlib.compressobj(9, zlib.DEFLATED, -max(bits, 9))
+into, out = fresh()
+def exchange(message, packed):
+    global into, out
+    if alone:
+        into, out = fresh()
+    message = bytes.fromhex(message)
+    assert into.decompress(bytes.fromhex(packed) + b'\\0\\0\\xff\\xff') == message
+    answer = out.compress(message) + out.flush(zlib.Z_SYNC_FLUSH)
+    print(answer[:-4].hex())
+";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Guarantees what is offered, and which answers are one to go on with.
 #[test]
 fn extensions_are_negotiated() {
