@@ -113,11 +113,16 @@ impl<'a> Journey<'a> {
             }
         }
         drop(join_all(self.streams.iter_mut().map(stream::hang_up)).await);
-        for (step, findings) in findings(&self.streams) {
+        let sent = self.own_messages();
+        for (step, findings) in findings(&self.streams, &sent) {
             let result = self.steps.iter_mut().find(|result| result.name == step);
-            result
-                .into_iter()
-                .for_each(|result| result.attributes.extend(findings.attributes.clone()));
+            let Some(result) = result else { continue };
+            for (name, value) in findings.attributes {
+                // Of many receivers, the first speaks for all.
+                if !result.attributes.iter().any(|(known, _)| *known == name) {
+                    result.attributes.push((name, value));
+                }
+            }
         }
         // Only now: streams went on to deliver after the steps that opened them.
         if let Some(network) = &self.network {
@@ -225,7 +230,8 @@ impl<'a> Journey<'a> {
 
     /// Checks what must hold of streams as a whole, as far as they were read.
     fn judge_streams(&mut self) -> Option<Failure> {
-        for (step, findings) in findings(&self.streams) {
+        let sent = self.own_messages();
+        for (step, findings) in findings(&self.streams, &sent) {
             let result = self.steps.iter_mut().find(|result| result.name == step);
             let (Some(result), Some((name, found))) = (result, findings.check) else { continue };
             let found = found.err();
@@ -240,6 +246,21 @@ impl<'a> Journey<'a> {
             }
         }
         None
+    }
+
+    /// When the run sent its messages, in order: over streams, and with HTTP requests that change
+    /// something.
+    fn own_messages(&self) -> Vec<MonoNanos> {
+        let publishes = |name: &str| {
+            let step = self.spec.steps.iter().find(|step| step.name == name);
+            let action = step.map(|step| &step.action);
+            matches!(action, Some(Action::Http(http)) if !matches!(&*http.method, "GET" | "HEAD"))
+        };
+        let requests = self.sent.iter().filter(|(name, _)| publishes(name)).map(|(_, at)| *at);
+        let mut sent: Vec<MonoNanos> = requests.collect();
+        sent.extend(self.streams.iter().flat_map(|stream| &stream.sent));
+        sent.sort_unstable();
+        sent
     }
 
     async fn await_closes(&mut self, deadline: &Deadline) -> Option<Failure> {
@@ -261,11 +282,16 @@ impl<'a> Journey<'a> {
     }
 }
 
-/// What the readers of streams noticed, by the step that opened each.
-fn findings(streams: &[OpenStream]) -> impl Iterator<Item = (&str, Findings)> {
-    streams
-        .iter()
-        .filter_map(|stream| Some((stream.step.as_str(), stream.outlet.as_ref()?.findings())))
+/// What the readers of streams noticed, by the step that opened each; `sent` is when the run sent
+/// its messages.
+fn findings<'s>(
+    streams: &'s [OpenStream],
+    sent: &'s [MonoNanos],
+) -> impl Iterator<Item = (&'s str, Findings)> {
+    streams.iter().filter_map(|stream| {
+        let outlet = stream.outlet.as_ref()?;
+        Some((stream.step.as_str(), outlet.findings_beside(sent)))
+    })
 }
 
 /// Adds how a stream ended to the result of the step that opened it.

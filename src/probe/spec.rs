@@ -19,9 +19,11 @@ pub use super::stun::StunStep;
 pub use super::tcp::{TcpStep, Turn};
 pub use super::tls_handshake::{TlsStep, TlsVersion};
 pub use super::udp::UdpStep;
+pub use super::websocket::{BinaryText, Deflate};
 use super::writes::WriteTarget;
 use crate::base::secret::Secret;
 use crate::model::labels::Labels;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -266,14 +268,24 @@ pub struct WebSocketStep {
     pub url: String,
     /// Headers of the upgrade.
     pub headers: Vec<(String, HeaderText)>,
-    /// Subprotocols offered.
+    /// Subprotocols offered, of which the server must choose one.
     pub subprotocols: Vec<String>,
-    /// A text message to send once open.
+    /// The one of them that the server must choose; any unless given.
+    pub chosen_subprotocol: Option<String>,
+    /// What is offered of permessage-deflate; without it nothing is compressed.
+    pub compression: Option<Deflate>,
+    /// What is sent over the stream stands for data, and goes in binary messages.
+    pub binary: Option<BinaryText>,
+    /// Messages are sent in fragments of so many bytes.
+    pub fragment: Option<NonZeroU32>,
+    /// A message to send once open.
     pub send: Option<String>,
     /// Send a ping and wait for its pong; the round trip is the value when nothing is expected.
     pub ping: bool,
     /// A message to wait for.
     pub expect: Option<Expect>,
+    /// While waiting, no gap between messages may be longer.
+    pub max_gap: Option<Duration>,
     /// The close code with which the server must end the stream, when it must.
     pub close_code: Option<u16>,
     /// TLS of the connection.
@@ -287,12 +299,19 @@ pub struct SseStep {
     pub url: String,
     /// Request headers.
     pub headers: Vec<(String, HeaderText)>,
+    /// The id of the event after which the server is to go on.
+    pub last_event_id: Option<String>,
     /// The first event must come within this.
     pub first_event_within: Option<Duration>,
     /// An event to wait for.
     pub expect: Option<Expect>,
-    /// While waiting, no gap between events may be longer.
+    /// While waiting, no gap between events may be longer; comments are none.
     pub max_gap: Option<Duration>,
+    /// Where an event says when it was sent, in milliseconds since 1970: a JSON pointer into its
+    /// data. Otherwise only what the run itself sent tells when events were sent.
+    pub sent_at: Option<String>,
+    /// Whether events that were sent apart and come at once are a failure.
+    pub refuse_buffering: bool,
     /// TLS of the connection.
     pub tls: TlsOptions,
 }

@@ -141,6 +141,11 @@ pub(super) trait Outlet: Debug + Send + Sync {
         Findings::default()
     }
 
+    /// The same, by one who knows when the run sent its messages over any of its streams, in order.
+    fn findings_beside(&self, _sent: &[MonoNanos]) -> Findings {
+        self.findings()
+    }
+
     /// Asks the peer for a sign of life with this payload.
     fn ping(&mut self, payload: Bytes) -> BoxFuture<'_, Attempt<()>>;
 

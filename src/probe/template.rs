@@ -277,6 +277,7 @@ fn websocket_texts<'a>(step: &'a WebSocketStep, texts: &mut Vec<&'a str>) {
 
 fn sse_texts<'a>(step: &'a SseStep, texts: &mut Vec<&'a str>) {
     texts.push(&step.url);
+    texts.extend(step.last_event_id.as_deref());
     texts.extend(step.headers.iter().map(|(_, text)| HeaderText::reveal(text)));
     if let Some(expect) = &step.expect {
         expect_texts(expect, texts);

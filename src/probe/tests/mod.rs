@@ -1,6 +1,7 @@
 //! Runs against real servers on loopback, faults included; and schedules against the calendar.
 
 mod arrival;
+mod buffering;
 mod calendar;
 mod dns;
 mod exec;
@@ -23,6 +24,7 @@ mod tcp;
 mod tls_handshake;
 mod udp;
 mod websocket;
+mod websocket_frames;
 mod writes;
 
 use super::spec::{
@@ -80,9 +82,14 @@ fn connect(url: impl Into<String>) -> WebSocketStep {
         url: url.into(),
         headers: Vec::new(),
         subprotocols: Vec::new(),
+        chosen_subprotocol: None,
+        compression: None,
+        binary: None,
+        fragment: None,
         send: None,
         ping: false,
         expect: None,
+        max_gap: None,
         close_code: None,
         tls: TlsOptions::default(),
     }
@@ -92,9 +99,12 @@ fn subscribe(url: impl Into<String>) -> SseStep {
     SseStep {
         url: url.into(),
         headers: Vec::new(),
+        last_event_id: None,
         first_event_within: None,
         expect: None,
         max_gap: None,
+        sent_at: None,
+        refuse_buffering: false,
         tls: TlsOptions::default(),
     }
 }
@@ -149,6 +159,12 @@ fn assert_failure(run: &ProbeRun, reason: FailureReason, part: &str) {
     let timeout = reason == FailureReason::Timeout;
     let outcome = if timeout { Outcome::Timeout } else { Outcome::Failure };
     assert_eq!(run.outcome, outcome);
+}
+
+/// What a step found out under that name.
+fn attribute<'s>(step: &'s StepResult, name: &str) -> Option<&'s str> {
+    let found = step.attributes.iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| value.as_str())
 }
 
 /// The median of a phase's length over several runs, in milliseconds.
