@@ -29,7 +29,7 @@ impl Steps<'_> {
             };
             let within = self.within(fields, "within");
             let since = fields.get("since").and_then(|node| self.earlier(node, "since"));
-            if event.is_some() && stream == Stream::WebSocket {
+            if event.is_some() && matches!(stream, Stream::WebSocket | Stream::Polled) {
                 let message = "only an event stream has events";
                 self.cx.problems.wrong_hint(fields.at("event"), message, "use json or text");
             }

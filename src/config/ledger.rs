@@ -51,7 +51,7 @@ impl Steps<'_> {
         })?
     }
 
-    fn pointer(&self, fields: &mut Fields<'_>, key: &'static str) -> Option<String> {
+    pub(super) fn pointer(&self, fields: &mut Fields<'_>, key: &'static str) -> Option<String> {
         let node = fields.get(key)?;
         let text = self.cx.text(node, key)?;
         if is_pointer(text) {

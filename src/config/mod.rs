@@ -26,6 +26,7 @@ mod mqtt;
 mod names;
 mod network;
 mod parse;
+mod poll;
 mod probe;
 mod problem;
 mod routing;

@@ -1,6 +1,7 @@
-//! One request over one connection, HTTP/1.1 or 2, and the head of its answer.
+//! Requests over one connection, HTTP/1.1 or 2, and the heads of their answers.
 
 use super::connection::{Connection, Stamps};
+use super::deadline::Deadline;
 use super::dial::StepContext;
 use super::failure::{Attempt, failure, of_hyper};
 use super::record::StepRecord;
@@ -10,8 +11,10 @@ use super::tls::Alpn;
 use crate::base::clock::MonoNanos;
 use crate::model::probe::{FailureReason, Phase};
 use ::http::header::{HOST, HeaderMap, HeaderValue};
-use ::http::{Method, Request, response};
+use ::http::{Method, Request, Response, response};
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -50,7 +53,7 @@ pub(super) struct Answer {
     /// When the answer began.
     pub began: MonoNanos,
     /// Keeps the connection open.
-    hold: Hold,
+    line: Line,
 }
 
 /// A body that was read.
@@ -62,11 +65,28 @@ pub(super) struct ReadBody {
     pub length: u64,
 }
 
-/// What must live as long as the answer is read.
+/// A connection over which requests go, one after another. Dropping it closes the connection.
 #[derive(Debug)]
-pub(super) struct Hold {
-    _sender: Sender,
+pub(super) struct Line {
+    sender: Sender,
+    stamps: Arc<Stamps>,
     _driver: AbortOnDropHandle<()>,
+}
+
+/// A request that is on its way.
+pub(super) struct Asked {
+    /// When it was handed over: just before its write.
+    pub at: MonoNanos,
+    answered: BoxFuture<'static, hyper::Result<Response<Incoming>>>,
+}
+
+/// When the parts of an exchange ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    /// The request was written.
+    pub sent: Option<MonoNanos>,
+    /// The answer began.
+    pub began: MonoNanos,
 }
 
 #[derive(Debug)]
@@ -93,33 +113,23 @@ pub(super) async fn exchange(
     step: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<Answer> {
-    let http2 = choose(&connection, target, version)?;
-    let stamps = connection.stamps();
-    let request = request(ask, target, http2)?;
-    let opening = open(connection, http2);
-    let (mut sender, driver) = step.deadline.run("opening the connection", opening).await??;
-    let from = stamps.begin_exchange();
-    record.sent = record.sent.or(Some(from));
-    let answered = match &mut sender {
-        Sender::Http1(sender) => step.deadline.limit(sender.send_request(request)).await,
-        Sender::Http2(sender) => step.deadline.limit(sender.send_request(request)).await,
-    };
-    let sent = if http2 { stamps.first_sent() } else { stamps.sent() };
-    if let Some(sent) = sent {
-        record.phase(Phase::Send, from, sent);
+    let mut line = Line::open(connection, target, version, step.deadline).await?;
+    record.attribute("network.protocol.version", line.version());
+    let Asked { at, answered } = line.ask(ask, target)?;
+    record.sent = record.sent.or(Some(at));
+    let answered = step.deadline.limit(answered).await;
+    if let Some(sent) = line.sent() {
+        record.phase(Phase::Send, at, sent);
     }
-    let place = target.to_string();
+    let doing = format!("waiting for the answer of {target}");
     let (head, body) = answered
-        .map_err(|_| step.deadline.failure(format_args!("waiting for the answer of {place}")))?
-        .map_err(|error| of_hyper(&error, &format!("waiting for the answer of {place}")))?
+        .map_err(|_| step.deadline.failure(&doing))?
+        .map_err(|error| of_hyper(&error, &doing))?
         .into_parts();
-    // Over HTTP/2 the server's settings come first, so the answer begins with its head's read.
-    let first = if http2 { None } else { stamps.answered() };
-    let began = first.unwrap_or_else(|| stamps.last_read());
-    record.phase(Phase::Wait, sent.unwrap_or(from), began);
+    let Progress { sent, began } = line.progress();
+    record.phase(Phase::Wait, sent.unwrap_or(at), began);
     record.status(head.status.as_u16());
-    let hold = Hold { _sender: sender, _driver: driver };
-    Ok(Answer { head, body, stamps, asked: from, began, hold })
+    Ok(Answer { head, body, stamps: line.stamps(), asked: at, began, line })
 }
 
 fn choose(connection: &Connection, target: &Target, version: HttpVersion) -> Attempt<bool> {
@@ -159,18 +169,95 @@ fn request(ask: Ask, target: &Target, http2: bool) -> Attempt<Request<Full<Bytes
     Ok(request)
 }
 
-async fn open(connection: Connection, http2: bool) -> Attempt<(Sender, AbortOnDropHandle<()>)> {
-    let io = TokioIo::new(connection);
-    let broken = |error: hyper::Error| of_hyper(&error, "opening the connection");
-    if http2 {
-        let (sender, driver) = http2::handshake(TokioExecutor::new(), io).await.map_err(broken)?;
-        // Whatever ends the connection also ends the exchange, with the same error.
-        let driver = tokio::spawn(async move { drop(driver.await) });
-        return Ok((Sender::Http2(sender), AbortOnDropHandle::new(driver)));
+// === impl Line ===
+
+impl Line {
+    /// Makes a fresh connection one of HTTP.
+    ///
+    /// # Errors
+    /// When the server does not speak that version, breaks off, or the deadline passes.
+    pub(super) async fn open(
+        connection: Connection,
+        target: &Target,
+        version: HttpVersion,
+        deadline: &Deadline,
+    ) -> Attempt<Self> {
+        let http2 = choose(&connection, target, version)?;
+        deadline.run("opening the connection", Self::over(connection, http2)).await?
     }
-    let (sender, driver) = http1::handshake(io).await.map_err(broken)?;
-    let driver = tokio::spawn(async move { drop(driver.await) });
-    Ok((Sender::Http1(sender), AbortOnDropHandle::new(driver)))
+
+    async fn over(connection: Connection, http2: bool) -> Attempt<Self> {
+        let stamps = connection.stamps();
+        let io = TokioIo::new(connection);
+        let broken = |error: hyper::Error| of_hyper(&error, "opening the connection");
+        // Whatever ends the connection also ends the exchange, with the same error.
+        let (sender, driver) = if http2 {
+            let opened = http2::handshake(TokioExecutor::new(), io).await;
+            let (sender, driver) = opened.map_err(broken)?;
+            (Sender::Http2(sender), tokio::spawn(async move { drop(driver.await) }))
+        } else {
+            let (sender, driver) = http1::handshake(io).await.map_err(broken)?;
+            (Sender::Http1(sender), tokio::spawn(async move { drop(driver.await) }))
+        };
+        Ok(Self { sender, stamps, _driver: AbortOnDropHandle::new(driver) })
+    }
+
+    /// The version, as OpenTelemetry writes it.
+    pub(super) fn version(&self) -> &'static str {
+        if self.is_http2() { "2" } else { "1.1" }
+    }
+
+    /// Hands a request over for sending. Nothing is waited for.
+    ///
+    /// # Errors
+    /// A local failure when the request cannot be sent.
+    pub(super) fn ask(&mut self, ask: Ask, target: &Target) -> Attempt<Asked> {
+        let request = request(ask, target, self.is_http2())?;
+        let at = self.stamps.begin_exchange();
+        let answered = match &mut self.sender {
+            Sender::Http1(sender) => sender.send_request(request).boxed(),
+            Sender::Http2(sender) => sender.send_request(request).boxed(),
+        };
+        Ok(Asked { at, answered })
+    }
+
+    /// Waits until another request may go over it; false when the server has closed it.
+    pub(super) async fn is_ready(&mut self) -> bool {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.ready().await.is_ok(),
+            Sender::Http2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
+    /// When the request was written, if it was.
+    pub(super) fn sent(&self) -> Option<MonoNanos> {
+        if self.is_http2() { self.stamps.first_sent() } else { self.stamps.sent() }
+    }
+
+    /// How far the exchange is, once the head of its answer has come.
+    pub(super) fn progress(&self) -> Progress {
+        // Over HTTP/2 the server's settings come first, so the answer begins with its head's read.
+        let first = if self.is_http2() { None } else { self.stamps.answered() };
+        Progress { sent: self.sent(), began: first.unwrap_or_else(|| self.stamps.last_read()) }
+    }
+
+    /// The instants of the connection's reads and writes.
+    pub(super) fn stamps(&self) -> Arc<Stamps> {
+        Arc::clone(&self.stamps)
+    }
+
+    fn is_http2(&self) -> bool {
+        matches!(self.sender, Sender::Http2(_))
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// Waits for the head of the answer.
+    pub(super) async fn answered(self) -> hyper::Result<Response<Incoming>> {
+        self.answered.await
+    }
 }
 
 // === impl Answer ===
@@ -204,7 +291,7 @@ impl Answer {
     }
 
     /// Takes the answer apart: its body, and what must be held while that is read.
-    pub(super) fn into_stream(self) -> (Incoming, Hold) {
-        (self.body, self.hold)
+    pub(super) fn into_stream(self) -> (Incoming, Line) {
+        (self.body, self.line)
     }
 }

@@ -16,7 +16,9 @@ use super::runner::Context;
 use super::spec::{Action, Expect, MqttStep, ProbeSpec, Repeat, SseStep, Step, WebSocketStep};
 use super::stream::{Findings, OpenStream, StreamEnd};
 use super::template::Variables;
-use super::{grpc, http, ledger, mqtt, sse, stream, stun, tcp, tls_handshake, udp, websocket};
+use super::{
+    grpc, http, ledger, mqtt, poll, sse, stream, stun, tcp, tls_handshake, udp, websocket,
+};
 use crate::base::clock::{MonoNanos, UnixNanos, nanos};
 use crate::model::probe::{
     CheckResult, Failure, FailureReason, Phase, PhaseTiming, RunId, StepResult,
@@ -24,6 +26,7 @@ use crate::model::probe::{
 use bytes::Bytes;
 use futures::future::join_all;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the steps that clean up may take together, after the run.
@@ -38,7 +41,7 @@ pub(super) struct Journey<'a> {
     started: MonoNanos,
     variables: Variables,
     /// The emulated network of this run.
-    network: Option<RunNetwork>,
+    network: Option<Arc<RunNetwork>>,
     streams: Vec<OpenStream>,
     /// When each step sent what it sends.
     sent: Vec<(String, MonoNanos)>,
@@ -61,7 +64,8 @@ impl<'a> Journey<'a> {
             id,
             started,
             variables: Variables::new(id, start),
-            network: network.map(|network| RunNetwork::new(network, id, &context.clock, started)),
+            network: network
+                .map(|network| Arc::new(RunNetwork::new(network, id, &context.clock, started))),
             streams: Vec::new(),
             sent: Vec::new(),
             steps: Vec::new(),
@@ -103,7 +107,9 @@ impl<'a> Journey<'a> {
     /// Ends the streams politely and hands back the results of all steps.
     pub(super) async fn hang_up(mut self) -> Vec<StepResult> {
         drop(join_all(self.streams.iter_mut().map(stream::hang_up)).await);
-        for (step, findings) in findings(&self.streams) {
+        // Of many receivers the first speaks for all: a line for each would bury everything else.
+        let one_each = self.streams.iter().filter(|stream| stream.receiver <= 1);
+        for (step, findings) in findings(one_each) {
             let result = self.steps.iter_mut().find(|result| result.name == step);
             result
                 .into_iter()
@@ -140,7 +146,9 @@ impl<'a> Journey<'a> {
         let with = StepContext { context, deadline, variables, mark, writes, network };
         match &step.action {
             Action::Http(http) => http::run(http, with, record).await.map(Some),
-            Action::WebSocket(_) | Action::Sse(_) | Action::Mqtt(_) if step.count > 1 => {
+            Action::WebSocket(_) | Action::Sse(_) | Action::Poll(_) | Action::Mqtt(_)
+                if step.count > 1 =>
+            {
                 let sent = &*sent;
                 let open = |number, mut own| async move {
                     let variables = &with.variables.of_receiver(number);
@@ -148,7 +156,7 @@ impl<'a> Journey<'a> {
                 };
                 fanout::open_all(step, streams, record, open).await
             }
-            Action::WebSocket(_) | Action::Sse(_) | Action::Mqtt(_) => {
+            Action::WebSocket(_) | Action::Sse(_) | Action::Poll(_) | Action::Mqtt(_) => {
                 let (stream, done) = open(step, sent, with, record).await;
                 streams.extend(stream);
                 done
@@ -245,9 +253,11 @@ impl<'a> Journey<'a> {
 }
 
 /// What the readers of streams noticed, by the step that opened each.
-fn findings(streams: &[OpenStream]) -> impl Iterator<Item = (&str, Findings)> {
+fn findings<'s>(
+    streams: impl IntoIterator<Item = &'s OpenStream>,
+) -> impl Iterator<Item = (&'s str, Findings)> {
     streams
-        .iter()
+        .into_iter()
         .filter_map(|stream| Some((stream.step.as_str(), stream.outlet.as_ref()?.findings())))
 }
 
@@ -312,6 +322,7 @@ async fn open(
     let opened = match &step.action {
         Action::WebSocket(websocket) => websocket::open(websocket, &step.name, with, record).await,
         Action::Sse(sse) => sse::open(sse, &step.name, with, record).await,
+        Action::Poll(poll) => poll::open(poll, &step.name, with, record).await,
         Action::Mqtt(mqtt) => mqtt::open(mqtt, &step.name, with, record).await,
         _ => Err(failure(FailureReason::Local, "the step opens no stream")),
     };
@@ -324,6 +335,10 @@ async fn open(
             talk(websocket.into(), &mut stream, sent, with, record).await
         }
         Action::Mqtt(mqtt) => talk(mqtt.into(), &mut stream, sent, with, record).await,
+        Action::Poll(poll) => match &poll.expect {
+            Some(expect) => hear(expect, &stream, sent, with, record).await,
+            None => Ok(None),
+        },
         Action::Sse(sse) => listen(sse, &stream, sent, with, record).await,
         _ => Ok(None),
     };
@@ -405,7 +420,20 @@ async fn listen(
     if step.first_event_within.is_some() || step.expect.is_some() {
         sse::first_event(step, stream, with, record).await?;
     }
-    let Some(expect) = &step.expect else { return Ok(None) };
+    match &step.expect {
+        Some(expect) => hear(expect, stream, sent, with, record).await,
+        None => Ok(None),
+    }
+}
+
+/// Waits for a message on the stream that the step opened; it counts from the request that did so.
+async fn hear(
+    expect: &Expect,
+    stream: &OpenStream,
+    sent: &[(String, MonoNanos)],
+    with: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<Option<Bytes>> {
     let since = since(expect, sent)?.unwrap_or(Since::Sent(stream.asked));
     fulfil(expect, stream, since, with, record).await.map(Some)
 }

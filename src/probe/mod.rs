@@ -46,6 +46,7 @@ pub mod marking;
 pub mod mqtt;
 pub mod network;
 mod plan;
+mod poll;
 mod record;
 pub mod reference;
 mod runner;

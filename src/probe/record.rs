@@ -38,7 +38,8 @@ impl StepRecord {
         Self { clock: clock.clone(), run_started, started, cursor: started, sent: None, result }
     }
 
-    /// The record of one of many receivers of this step: what it finds out is not kept.
+    /// A record beside this one, for one of many receivers or for what comes after the step: what it
+    /// finds out is not kept.
     pub(super) fn of_receiver(&self) -> Self {
         let Self { clock, run_started, started, cursor, .. } = self;
         Self {
@@ -47,7 +48,7 @@ impl StepRecord {
             started: *started,
             cursor: *cursor,
             sent: None,
-            result: StepResult::default(),
+            result: StepResult { span_id: self.result.span_id, ..StepResult::default() },
         }
     }
 

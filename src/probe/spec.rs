@@ -9,6 +9,7 @@ use super::grpc::GrpcStep;
 use super::ledger::LedgerStep;
 pub use super::mqtt::{MqttPublish, MqttStep, MqttVersion, Qos};
 use super::network::Network;
+pub use super::poll::{Cursor as PollCursor, PollStep};
 pub use super::stun::StunStep;
 pub use super::tcp::{TcpStep, Turn};
 pub use super::tls_handshake::{TlsStep, TlsVersion};
@@ -79,6 +80,8 @@ pub enum Action {
     WebSocket(WebSocketStep),
     /// Opens an event stream; may expect.
     Sse(SseStep),
+    /// Asks again and again for what is new; may expect.
+    Poll(PollStep),
     /// One question to a DNS server.
     Dns(super::dns::DnsStep),
     /// Echoes to a host.
@@ -307,6 +310,7 @@ impl Action {
             Self::Http(_) => "http",
             Self::WebSocket(_) => "websocket",
             Self::Sse(_) => "sse",
+            Self::Poll(_) => "poll",
             Self::Dns(_) => "dns",
             Self::Icmp(_) => "icmp",
             Self::Exec(_) => "exec",

@@ -7,7 +7,7 @@ use super::connection::Stamps;
 use super::deadline::Expired;
 use super::dial::{StepContext, dial};
 use super::failure::{Attempt, failure, of_hyper, quote};
-use super::http_exchange::{Answer, Ask, Hold, exchange};
+use super::http_exchange::{Answer, Ask, Line, exchange};
 use super::record::StepRecord;
 use super::spec::{HttpVersion, SseStep, StatusRange};
 use super::stream::{Inbox, InboxWriter, MAX_MESSAGE_BYTES, OpenStream, Received};
@@ -66,9 +66,9 @@ pub(super) async fn open(
     judge(&answer, record)?;
     let (asked, opened) = (answer.asked, answer.began);
     let stamps = Arc::clone(&answer.stamps);
-    let (body, hold) = answer.into_stream();
+    let (body, line) = answer.into_stream();
     let (inbox, writer) = Inbox::new(&with.context.clock);
-    let reader = AbortOnDropHandle::new(tokio::spawn(read(body, hold, writer, stamps)));
+    let reader = AbortOnDropHandle::new(tokio::spawn(read(body, line, writer, stamps)));
     Ok(OpenStream {
         step: name.to_owned(),
         receiver: 0,
@@ -143,7 +143,7 @@ fn judge(answer: &Answer, record: &mut StepRecord) -> Attempt<()> {
 
 // === the reader ===
 
-async fn read(body: Incoming, hold: Hold, inbox: InboxWriter, stamps: Arc<Stamps>) {
+async fn read(body: Incoming, line: Line, inbox: InboxWriter, stamps: Arc<Stamps>) {
     let arrival = Arc::new(Arrival::default());
     let chunks = {
         let arrival = Arc::clone(&arrival);
@@ -173,7 +173,7 @@ async fn read(body: Incoming, hold: Hold, inbox: InboxWriter, stamps: Arc<Stamps
         }
     }
     inbox.end(FailureReason::Closed, None, "the server ended the event stream".to_owned());
-    drop(hold);
+    drop(line);
 }
 
 fn of_sse(error: &sse_stream::Error) -> Failure {

@@ -3,6 +3,7 @@
 //! `${run.id}` is the run's id, 32 hex digits; `${run.start}` its start in Unix milliseconds;
 //! `${run.sequence}` the number of a message that is sent repeatedly, from 1;
 //! `${run.receiver}` the number of a stream among those that a step with `count` opens, from 1;
+//! `${poll.cursor}` how far an endpoint was read that is polled;
 //! `${name}` and `${step.name}` are values that an earlier step captured. `$$` is a dollar; a
 //! dollar before anything else is itself. Secrets are texts like any other: whoever puts a foreign
 //! value into a text doubles its dollars.
@@ -21,6 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Names that every run knows.
 const BUILT_IN: [&str; 4] = ["run.id", "run.receiver", "run.sequence", "run.start"];
+/// The name that requests of a poll know besides.
+const CURSOR: &str = "poll.cursor";
 
 /// The values that a run knows so far.
 #[derive(Clone, Debug)]
@@ -83,6 +86,13 @@ impl Variables {
     pub(super) fn of_receiver(&self, number: u32) -> Self {
         let mut own = self.clone();
         own.0.insert("run.receiver".to_owned(), Value::from(number));
+        own
+    }
+
+    /// What a request knows that asks for what came after this.
+    pub(super) fn after(&self, cursor: &str) -> Self {
+        let mut own = self.clone();
+        own.0.insert(CURSOR.to_owned(), Value::from(cursor));
         own
     }
 
@@ -167,8 +177,9 @@ pub fn unknown_variables(spec: &ProbeSpec) -> Vec<(String, String)> {
     let mut known: BTreeSet<String> = BUILT_IN.iter().map(|&name| name.to_owned()).collect();
     let mut unknown = Vec::new();
     for step in spec.steps.iter().chain(&spec.cleanup) {
-        let used: BTreeSet<String> =
-            texts(step).iter().flat_map(|text| names(text)).map(str::to_owned).collect();
+        let own = |name: &str| name == CURSOR && matches!(step.action, Action::Poll(_));
+        let used = texts(step).into_iter().flat_map(names).filter(|name| !own(name));
+        let used: BTreeSet<String> = used.map(str::to_owned).collect();
         unknown.extend(used.difference(&known).map(|name| (step.name.clone(), name.clone())));
         for (name, _) in &step.capture {
             known.insert(format!("{}.{name}", step.name));
@@ -192,6 +203,10 @@ fn texts(step: &Step) -> Vec<&str> {
         Action::Http(http) => http_texts(http, &mut texts),
         Action::WebSocket(websocket) => websocket_texts(websocket, &mut texts),
         Action::Sse(sse) => sse_texts(sse, &mut texts),
+        Action::Poll(poll) => {
+            poll.texts(&mut texts);
+            poll.expect.iter().for_each(|expect| expect_texts(expect, &mut texts));
+        }
         Action::Dns(dns) => texts.extend(dns.texts()),
         Action::Icmp(icmp) => texts.push(&icmp.host),
         Action::Exec(exec) => texts.extend(exec.texts()),

@@ -13,6 +13,7 @@ mod mqtt;
 mod mqtt_broker;
 mod network;
 mod phases;
+mod poll;
 mod reference;
 mod scheduler;
 mod servers;
