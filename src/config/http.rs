@@ -7,6 +7,7 @@
 //!   json: { id: "${run.id}" }                  # or body: as text
 //!   status: [201, 202]                         # 2xx unless given
 //!   expect: { headers: { content-type: { contains: json } }, body: { json: { ok: true } } }
+//!   # of an answer that streams: expect: { first_byte_within: 100ms, max_gap: 200ms, min_chunks: 3 }
 //!   redirects: 2                               # none unless given
 //!   version: auto                              # auto, 1.1 or 2
 //!   tls: { ca_file: ca.pem, server_name: api.internal }
@@ -72,8 +73,9 @@ impl Steps<'_> {
                 body,
                 version: version.unwrap_or_default(),
                 status: status.unwrap_or_default(),
-                header_checks: expect.0,
-                body_checks: expect.1,
+                header_checks: expect.headers,
+                body_checks: expect.body,
+                flow_checks: expect.flow,
                 max_redirects: redirects.and_then(|n| u8::try_from(n).ok()).unwrap_or(0),
                 tls,
             })

@@ -6,9 +6,9 @@
 use super::check::{self, Body, Check};
 use super::dial::{StepContext, dial};
 use super::failure::{Attempt, failure, quote};
-use super::http_exchange::{Answer, Ask, ReadBody, alpn, exchange};
+use super::http_exchange::{Answer, Ask, Flow, ReadBody, alpn, exchange};
 use super::record::StepRecord;
-use super::spec::{HeaderText, HttpStep};
+use super::spec::{FlowChecks, HeaderText, HttpStep};
 use super::target::Target;
 use super::writes;
 use crate::model::probe::FailureReason;
@@ -127,6 +127,9 @@ fn judge(
     for wanted in &step.body_checks {
         checks.push(check::body(wanted, of, with.variables)?);
     }
+    let first_byte = answer.began.since(answer.asked);
+    checks.extend(check::flow(&step.flow_checks, first_byte, &body.flow));
+    note_flow(step, &body.flow, record);
     let complaint = checks.iter().find_map(Check::complaint);
     for Check { name, found } in checks {
         record.check(name, found);
@@ -135,5 +138,14 @@ fn judge(
         (Some(failure), _) => Err(failure),
         (None, Some(complaint)) => Err(failure(FailureReason::Check, complaint)),
         (None, None) => Ok(body.kept),
+    }
+}
+
+/// What a body that streams is known by.
+fn note_flow(step: &HttpStep, flow: &Flow, record: &mut StepRecord) {
+    if flow.chunks > 1 || step.flow_checks != FlowChecks::default() {
+        record.attribute("http.response.chunks", flow.chunks.to_string());
+        let gap = format!("{:.1}", flow.max_gap.as_secs_f64() * 1e3);
+        record.attribute("http.response.max_gap_ms", gap);
     }
 }

@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
 /// So much of a body is kept for checks and captures.
@@ -63,6 +64,30 @@ pub(super) struct ReadBody {
     pub kept: Bytes,
     /// How long it was.
     pub length: u64,
+    /// How it came.
+    pub flow: Flow,
+}
+
+/// How a body came: what one read brings is one chunk, however many frames it holds, so that what a
+/// proxy held back does not look like a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flow {
+    /// In how many chunks.
+    pub chunks: u64,
+    /// The longest time from one read to the next, the answer's beginning and end included.
+    pub max_gap: Duration,
+    /// When the last chunk came.
+    last: Option<MonoNanos>,
+    /// When anything last came.
+    seen: MonoNanos,
+}
+
+/// A body on its way into [`ReadBody`].
+#[derive(Debug)]
+pub(super) struct Intake {
+    kept: Vec<u8>,
+    length: u64,
+    flow: Flow,
 }
 
 /// A connection over which requests go, one after another. Dropping it closes the connection.
@@ -272,26 +297,68 @@ impl Answer {
         step: StepContext<'_>,
         record: &mut StepRecord,
     ) -> Attempt<ReadBody> {
-        let mut kept = Vec::new();
-        let mut length = 0_u64;
         let doing = "reading the body";
+        let mut intake = Intake::new(self.began);
         while let Some(frame) = step.deadline.run(doing, self.body.frame()).await? {
             let frame = frame.map_err(|error| of_hyper(&error, doing))?;
-            let Some(data) = frame.data_ref() else { continue };
-            length += data.len() as u64;
-            let room = MAX_KEPT_BYTES.saturating_sub(kept.len()).min(data.len());
-            kept.extend_from_slice(data.get(..room).unwrap_or_default());
-            if length > MAX_READ_BYTES {
-                let text = format!("the body is longer than {MAX_READ_BYTES} bytes");
-                return Err(failure(FailureReason::Check, text));
+            if let Some(data) = frame.data_ref() {
+                intake.take(data, self.stamps.last_read())?;
             }
         }
-        record.phase(Phase::Receive, self.began, self.stamps.last_read());
-        Ok(ReadBody { kept: kept.into(), length })
+        let ended = self.stamps.last_read();
+        record.phase(Phase::Receive, self.began, ended);
+        Ok(intake.finish(ended))
     }
 
     /// Takes the answer apart: its body, and what must be held while that is read.
     pub(super) fn into_stream(self) -> (Incoming, Line) {
         (self.body, self.line)
+    }
+}
+
+// === impl Intake ===
+
+impl Intake {
+    /// A body whose answer began then.
+    pub(super) fn new(began: MonoNanos) -> Self {
+        Self { kept: Vec::new(), length: 0, flow: Flow { seen: began, ..Flow::default() } }
+    }
+
+    /// A part of the body, and when the read returned that brought it.
+    ///
+    /// # Errors
+    /// When there is no end in sight.
+    pub(super) fn take(&mut self, data: &[u8], at: MonoNanos) -> Attempt<()> {
+        self.length += data.len() as u64;
+        let room = MAX_KEPT_BYTES.saturating_sub(self.kept.len()).min(data.len());
+        self.kept.extend_from_slice(data.get(..room).unwrap_or_default());
+        self.flow.take(at);
+        if self.length > MAX_READ_BYTES {
+            let text = format!("the body is longer than {MAX_READ_BYTES} bytes");
+            return Err(failure(FailureReason::Check, text));
+        }
+        Ok(())
+    }
+
+    /// The whole, which ended then.
+    pub(super) fn finish(self, ended: MonoNanos) -> ReadBody {
+        let Self { kept, length, mut flow } = self;
+        flow.pass(ended);
+        ReadBody { kept: kept.into(), length, flow }
+    }
+}
+
+// === impl Flow ===
+
+impl Flow {
+    fn take(&mut self, at: MonoNanos) {
+        self.chunks += u64::from(self.last != Some(at));
+        self.last = Some(at);
+        self.pass(at);
+    }
+
+    fn pass(&mut self, at: MonoNanos) {
+        self.max_gap = self.max_gap.max(at.since(self.seen));
+        self.seen = self.seen.max(at);
     }
 }

@@ -153,6 +153,8 @@ pub struct HttpStep {
     pub header_checks: Vec<HeaderCheck>,
     /// Body checks.
     pub body_checks: Vec<BodyCheck>,
+    /// Checks on how the answer comes.
+    pub flow_checks: FlowChecks,
     /// How many redirects to follow; none unless asked.
     pub max_redirects: u8,
     /// TLS of the connection.
@@ -218,6 +220,17 @@ pub enum BodyCheck {
     Json(Arc<serde_json::Value>),
     /// Not longer than this many bytes.
     MaxBytes(u64),
+}
+
+/// How an answer must come, for those that stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct FlowChecks {
+    /// From the request to the first byte of the answer, at most.
+    pub first_byte_within: Option<Duration>,
+    /// From one part of the answer to the next, its beginning and end included, at most.
+    pub max_gap: Option<Duration>,
+    /// In so many chunks, at least; what one read brings is one.
+    pub min_chunks: Option<u64>,
 }
 
 /// Certificates and names.

@@ -25,8 +25,8 @@ mod websocket;
 mod writes;
 
 use super::spec::{
-    Action, Cadence, Expect, HttpStep, HttpVersion, ProbeSpec, SseStep, Step, TlsOptions,
-    WebSocketStep,
+    Action, Cadence, Expect, FlowChecks, HttpStep, HttpVersion, ProbeSpec, SseStep, Step,
+    TlsOptions, WebSocketStep,
 };
 use super::{Context, SlotStart, run_once};
 use crate::base::clock::Clock;
@@ -69,6 +69,7 @@ fn get(url: impl Into<String>) -> HttpStep {
         status: Vec::new(),
         header_checks: Vec::new(),
         body_checks: Vec::new(),
+        flow_checks: FlowChecks::default(),
         max_redirects: 0,
         tls: TlsOptions::default(),
     }
