@@ -16,6 +16,7 @@ mod daemon;
 mod dns;
 mod endpoint;
 mod exec;
+mod features;
 mod fields;
 mod files;
 mod grpc;

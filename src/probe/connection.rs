@@ -64,7 +64,8 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin
 // === impl Stamps ===
 
 impl Stamps {
-    fn new(clock: Clock) -> Self {
+    /// Stamps of a connection that has neither read nor written.
+    pub(super) fn new(clock: Clock) -> Self {
         Self {
             clock,
             read: AtomicU64::new(0),
@@ -113,6 +114,18 @@ impl Stamps {
             }
             self.written.notified().await;
         }
+    }
+
+    /// Something came; for sockets that are no byte streams.
+    #[cfg(feature = "http3")]
+    pub(super) fn note_read(&self) {
+        self.has_read(Layer::Socket);
+    }
+
+    /// Something was written; as [`Self::note_read`].
+    #[cfg(feature = "http3")]
+    pub(super) fn note_write(&self) {
+        self.has_written(Layer::Socket);
     }
 
     fn has_read(&self, layer: Layer) {

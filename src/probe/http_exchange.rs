@@ -57,6 +57,19 @@ pub(super) struct Answer {
     line: Line,
 }
 
+/// An answer that was read to its end.
+#[derive(Debug)]
+pub(super) struct Whole {
+    /// Status and headers.
+    pub head: response::Parts,
+    /// The body.
+    pub body: ReadBody,
+    /// When the request was sent: just before its write.
+    pub asked: MonoNanos,
+    /// When the answer began.
+    pub began: MonoNanos,
+}
+
 /// A body that was read.
 #[derive(Debug)]
 pub(super) struct ReadBody {
@@ -126,6 +139,7 @@ pub(super) fn alpn(version: HttpVersion) -> Alpn {
         HttpVersion::Auto => Alpn::Either,
         HttpVersion::Http1 => Alpn::Http1,
         HttpVersion::Http2 => Alpn::Http2,
+        HttpVersion::Http3 => Alpn::Http3,
     }
 }
 
@@ -164,11 +178,13 @@ fn choose(connection: &Connection, target: &Target, version: HttpVersion) -> Att
             Err(failure(FailureReason::Protocol, "the server does not offer HTTP/2"))
         }
         HttpVersion::Http2 => Ok(true),
+        HttpVersion::Http3 => Err(failure(FailureReason::Local, "HTTP/3 does not go over TCP")),
         HttpVersion::Auto | HttpVersion::Http1 => Ok(agreed),
     }
 }
 
-fn request(ask: Ask, target: &Target, http2: bool) -> Attempt<Request<Full<Bytes>>> {
+/// The request as a version writes it: from HTTP/2 on with its whole URL.
+pub(super) fn request(ask: Ask, target: &Target, http2: bool) -> Attempt<Request<Full<Bytes>>> {
     let Ask { method, mut headers, body } = ask;
     let unusable = |what: &str| failure(FailureReason::Local, format!("the {what} is unusable"));
     let host = headers.remove(HOST);

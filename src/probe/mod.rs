@@ -37,6 +37,7 @@ mod failure;
 pub mod fanout;
 pub mod grpc;
 mod http;
+mod http3;
 mod http_exchange;
 pub mod icmp;
 mod journey;

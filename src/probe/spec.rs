@@ -180,6 +180,8 @@ pub enum HttpVersion {
     Http1,
     /// 2 only: over TLS by ALPN, in the clear with prior knowledge.
     Http2,
+    /// 3 only, over QUIC.
+    Http3,
 }
 
 /// Statuses from `first` to `last`, both included.

@@ -7,6 +7,8 @@ mod exec;
 mod fanout;
 mod grpc;
 mod http;
+#[cfg(feature = "http3")]
+mod http3;
 mod journey;
 mod ledger;
 mod mqtt;
