@@ -22,10 +22,11 @@ pub const BURN: BurnPair = BurnPair {
 /// Path templates of the sample back end, for phones that report whole URLs only.
 pub const ROUTES: [&str; 2] = ["/rooms/{id}/messages", "/messages/{id}"];
 
-const FILES: [(&str, &str); 14] = [
+const FILES: &[(&str, &str)] = &[
     ("probes/chat-echo.yaml", include_str!("../../probes/chat-echo.yaml")),
     ("probes/room-delivery.yaml", include_str!("../../probes/room-delivery.yaml")),
     ("probes/feed.yaml", include_str!("../../probes/feed.yaml")),
+    ("probes/poll.yaml", include_str!("../../probes/poll.yaml")),
     ("probes/rest.yaml", include_str!("../../probes/rest.yaml")),
     ("probes/dns.yaml", include_str!("../../probes/dns.yaml")),
     ("probes/icmp.yaml", include_str!("../../probes/icmp.yaml")),

@@ -43,7 +43,7 @@ pub(super) struct StepContext<'a> {
     /// Where the probe may write to, besides loopback.
     pub writes: &'a [WriteTarget],
     /// The emulated network that everything goes through, where there is one.
-    pub network: Option<&'a RunNetwork>,
+    pub network: Option<&'a Arc<RunNetwork>>,
 }
 
 /// Dials a target. Addresses are tried in order until one connects, each with an equal share of

@@ -26,6 +26,7 @@ use crate::model::probe::{
 use bytes::Bytes;
 use futures::future::join_all;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the steps that clean up may take together, after the run.
@@ -40,7 +41,7 @@ pub(super) struct Journey<'a> {
     started: MonoNanos,
     variables: Variables,
     /// The emulated network of this run.
-    network: Option<RunNetwork>,
+    network: Option<Arc<RunNetwork>>,
     streams: Vec<OpenStream>,
     /// When each step sent what it sends.
     sent: Vec<(String, MonoNanos)>,
@@ -63,7 +64,8 @@ impl<'a> Journey<'a> {
             id,
             started,
             variables: Variables::new(id, start),
-            network: network.map(|network| RunNetwork::new(network, id, &context.clock, started)),
+            network: network
+                .map(|network| Arc::new(RunNetwork::new(network, id, &context.clock, started))),
             streams: Vec::new(),
             sent: Vec::new(),
             steps: Vec::new(),

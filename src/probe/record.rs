@@ -50,7 +50,8 @@ impl StepRecord {
         }
     }
 
-    /// The record of one of many receivers of this step: what it finds out is not kept.
+    /// A record beside this one, for one of many receivers or for what comes after the step: what it
+    /// finds out is not kept.
     pub(super) fn of_receiver(&self) -> Self {
         let Self { clock, run_started, started, cursor, .. } = self;
         Self {
@@ -60,7 +61,7 @@ impl StepRecord {
             cursor: *cursor,
             sent: None,
             link: None,
-            result: StepResult::default(),
+            result: StepResult { span_id: self.result.span_id, ..StepResult::default() },
         }
     }
 

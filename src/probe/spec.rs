@@ -14,6 +14,7 @@ pub use super::link::Cut;
 pub use super::mqtt::{MqttPublish, MqttStep, MqttVersion, Qos};
 use super::network::Network;
 pub use super::outage::{DropBy, DropStep};
+pub use super::poll::{Cursor as PollCursor, PollStep};
 pub use super::reconnect::ReconnectStep;
 pub use super::stun::StunStep;
 pub use super::tcp::{TcpStep, Turn};
@@ -89,6 +90,8 @@ pub enum Action {
     WebSocket(WebSocketStep),
     /// Opens an event stream; may expect.
     Sse(SseStep),
+    /// Asks again and again for what is new; may expect.
+    Poll(PollStep),
     /// One question to a DNS server.
     Dns(super::dns::DnsStep),
     /// Echoes to a host.
@@ -183,6 +186,8 @@ pub struct HttpStep {
     pub header_checks: Vec<HeaderCheck>,
     /// Body checks.
     pub body_checks: Vec<BodyCheck>,
+    /// Checks on how the answer comes.
+    pub flow_checks: FlowChecks,
     /// How many redirects to follow; none unless asked.
     pub max_redirects: u8,
     /// TLS of the connection.
@@ -208,6 +213,8 @@ pub enum HttpVersion {
     Http1,
     /// 2 only: over TLS by ALPN, in the clear with prior knowledge.
     Http2,
+    /// 3 only, over QUIC.
+    Http3,
 }
 
 /// Statuses from `first` to `last`, both included.
@@ -248,6 +255,17 @@ pub enum BodyCheck {
     Json(Arc<serde_json::Value>),
     /// Not longer than this many bytes.
     MaxBytes(u64),
+}
+
+/// How an answer must come, for those that stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct FlowChecks {
+    /// From the request to the first byte of the answer, at most.
+    pub first_byte_within: Option<Duration>,
+    /// From one part of the answer to the next, its beginning and end included, at most.
+    pub max_gap: Option<Duration>,
+    /// In so many chunks, at least; what one read brings is one.
+    pub min_chunks: Option<u64>,
 }
 
 /// Certificates and names.
@@ -357,6 +375,7 @@ impl Action {
             Self::Http(_) => "http",
             Self::WebSocket(_) => "websocket",
             Self::Sse(_) => "sse",
+            Self::Poll(_) => "poll",
             Self::Dns(_) => "dns",
             Self::Icmp(_) => "icmp",
             Self::Exec(_) => "exec",
@@ -379,7 +398,10 @@ impl Action {
     /// Whether it opens a stream that stays open for later steps.
     #[must_use]
     pub const fn opens_stream(&self) -> bool {
-        matches!(self, Self::WebSocket(_) | Self::Sse(_) | Self::Mqtt(_) | Self::Fallback(_))
+        matches!(
+            self,
+            Self::WebSocket(_) | Self::Sse(_) | Self::Poll(_) | Self::Mqtt(_) | Self::Fallback(_)
+        )
     }
 }
 

@@ -5,6 +5,7 @@
 //! `${run.receiver}` the number of a stream among those that a step with `count` opens, from 1;
 //! `${resume.event_id}` and `${resume.last}` are, for a step that reconnects, the last event id and the
 //! last number that came;
+//! `${poll.cursor}` how far an endpoint was read that is polled;
 //! `${name}` and `${step.name}` are values that an earlier step captured. `$$` is a dollar; a
 //! dollar before anything else is itself. Secrets are texts like any other: whoever puts a foreign
 //! value into a text doubles its dollars.
@@ -24,6 +25,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Names that every run knows.
 const BUILT_IN: [&str; 6] =
     ["resume.event_id", "resume.last", "run.id", "run.receiver", "run.sequence", "run.start"];
+/// The name that requests of a poll know besides.
+const CURSOR: &str = "poll.cursor";
 
 /// The values that a run knows so far.
 #[derive(Clone, Debug)]
@@ -96,6 +99,13 @@ impl Variables {
         let mut own = self.clone();
         own.0.insert("resume.event_id".to_owned(), event_id.unwrap_or_default().into());
         own.0.insert("resume.last".to_owned(), last.unwrap_or(0).into());
+        own
+    }
+
+    /// What a request knows that asks for what came after this.
+    pub(super) fn after(&self, cursor: &str) -> Self {
+        let mut own = self.clone();
+        own.0.insert(CURSOR.to_owned(), Value::from(cursor));
         own
     }
 
@@ -180,8 +190,9 @@ pub fn unknown_variables(spec: &ProbeSpec) -> Vec<(String, String)> {
     let mut known: BTreeSet<String> = BUILT_IN.iter().map(|&name| name.to_owned()).collect();
     let mut unknown = Vec::new();
     for step in spec.steps.iter().chain(&spec.cleanup) {
-        let used: BTreeSet<String> =
-            texts(step).iter().flat_map(|text| names(text)).map(str::to_owned).collect();
+        let own = |name: &str| name == CURSOR && matches!(step.action, Action::Poll(_));
+        let used = texts(step).into_iter().flat_map(names).filter(|name| !own(name));
+        let used: BTreeSet<String> = used.map(str::to_owned).collect();
         unknown.extend(used.difference(&known).map(|name| (step.name.clone(), name.clone())));
         for (name, _) in &step.capture {
             known.insert(format!("{}.{name}", step.name));
@@ -209,6 +220,10 @@ fn action_texts(action: &Action) -> Vec<&str> {
         Action::Http(http) => http_texts(http, &mut texts),
         Action::WebSocket(websocket) => websocket_texts(websocket, &mut texts),
         Action::Sse(sse) => sse_texts(sse, &mut texts),
+        Action::Poll(poll) => {
+            poll.texts(&mut texts);
+            poll.expect.iter().for_each(|expect| expect_texts(expect, &mut texts));
+        }
         Action::Dns(dns) => texts.extend(dns.texts()),
         Action::Icmp(icmp) => texts.push(&icmp.host),
         Action::Exec(exec) => texts.extend(exec.texts()),

@@ -2,8 +2,8 @@
 //! far; the [`Instrument`] carries its runs out.
 
 use super::super::spec::{
-    Action, Cadence, Expect, HttpStep, HttpVersion, ProbeSpec, SseStep, Step, TextCheck,
-    TlsOptions, WebSocketStep,
+    Action, Cadence, Expect, FlowChecks, HttpStep, HttpVersion, ProbeSpec, SseStep, Step,
+    TextCheck, TlsOptions, WebSocketStep,
 };
 use super::super::{Context, RunNowError, Scheduler, SchedulerError};
 use super::Protocol;
@@ -166,6 +166,7 @@ fn probe(protocol: Protocol, delay: Duration, server: &DelayServer) -> ProbeSpec
             status: Vec::new(),
             header_checks: Vec::new(),
             body_checks: Vec::new(),
+            flow_checks: FlowChecks::default(),
             max_redirects: 0,
             tls: TlsOptions::default(),
         }),

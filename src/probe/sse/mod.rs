@@ -59,7 +59,7 @@ pub(super) async fn open(
     judge(&answer, record)?;
     let (asked, opened) = (answer.asked, answer.began);
     let stamps = Arc::clone(&answer.stamps);
-    let (body, hold) = answer.into_stream();
+    let (body, line) = answer.into_stream();
     let (inbox, writer) = Inbox::new(&with.context.clock);
     let tally = Arc::new(Tally::new(opened));
     let reader = Reader {
@@ -69,7 +69,7 @@ pub(super) async fn open(
         run: with.mark.run.to_hex(),
         sent_at: step.sent_at.clone(),
     };
-    let reader = AbortOnDropHandle::new(tokio::spawn(reader.run(body, hold)));
+    let reader = AbortOnDropHandle::new(tokio::spawn(reader.run(body, line)));
     let listener = Listener { tally, refuse_buffering: step.refuse_buffering };
     Ok(OpenStream {
         step: name.to_owned(),

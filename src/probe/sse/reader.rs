@@ -2,7 +2,7 @@
 
 use super::super::connection::Stamps;
 use super::super::failure::{Attempt, failure, of_hyper};
-use super::super::http_exchange::Hold;
+use super::super::http_exchange::Line;
 use super::super::stream::{Findings, InboxWriter, MAX_MESSAGE_BYTES, Outlet, Received};
 use super::buffering::{Arrivals, Verdict};
 use super::grammar::{Parser, Said};
@@ -63,10 +63,10 @@ pub(super) struct Listener {
 
 impl Reader {
     /// Reads the body of the answer.
-    pub(super) async fn run(self, body: Incoming, hold: Hold) {
+    pub(super) async fn run(self, body: Incoming, line: Line) {
         let Failure { reason, message } = self.read(body).await;
         self.inbox.end(reason, None, message);
-        drop(hold);
+        drop(line);
     }
 
     /// Hands back why there is no more.

@@ -9,12 +9,15 @@ mod fanout;
 mod grpc;
 mod held;
 mod http;
+#[cfg(feature = "http3")]
+mod http3;
 mod journey;
 mod ledger;
 mod mqtt;
 mod mqtt_broker;
 mod network;
 mod phases;
+mod poll;
 mod reconnect;
 mod reference;
 mod scheduler;
@@ -28,8 +31,8 @@ mod websocket_frames;
 mod writes;
 
 use super::spec::{
-    Action, Cadence, Expect, HttpStep, HttpVersion, ProbeSpec, SseStep, Step, TlsOptions,
-    WebSocketStep,
+    Action, Cadence, Expect, FlowChecks, HttpStep, HttpVersion, ProbeSpec, SseStep, Step,
+    TlsOptions, WebSocketStep,
 };
 use super::{Context, SlotStart, run_once};
 use crate::base::clock::Clock;
@@ -72,6 +75,7 @@ fn get(url: impl Into<String>) -> HttpStep {
         status: Vec::new(),
         header_checks: Vec::new(),
         body_checks: Vec::new(),
+        flow_checks: FlowChecks::default(),
         max_redirects: 0,
         tls: TlsOptions::default(),
     }
