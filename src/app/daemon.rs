@@ -24,6 +24,7 @@ use crate::journal::files::SystemFiles;
 use crate::journal::{self, Sinks};
 use crate::model::series::History;
 use crate::notify::{Courier, CourierConfig};
+use crate::probe::limits::Limits;
 use crate::probe::{self, Scheduler};
 use crate::store::data_dir::DataDir;
 use crate::telemetry::Telemetry;
@@ -61,6 +62,8 @@ pub struct Running {
     pub source: Source,
     /// Probes.
     pub scheduler: Scheduler,
+    /// How hard probes press their targets.
+    pub limits: Limits,
     /// Deliveries.
     pub courier: Courier,
     /// Ends what a reload starts.
@@ -162,6 +165,8 @@ pub async fn run(
     let courier = Courier::start(receivers, clock.clone(), telemetry.clone(), couriers, outcomes);
     let (runs, finished) = mpsc::channel(RESULT_QUEUE);
     let context = probe::Context::new(clock.clone(), telemetry.clone());
+    context.limits.replace(daemon.limits.clone());
+    let limits = context.limits.clone();
     let scheduler = Scheduler::start(context, runs, settings.probes.clone())?;
     deciders.spawn(results::run(engine.clone(), collector.probes.take(), finished));
     deciders.spawn(evaluate_loop::run(engine.clone(), deciders.clone()));
@@ -192,6 +197,7 @@ pub async fn run(
         reloading: tokio::sync::Mutex::new(()),
         source,
         scheduler,
+        limits,
         courier,
         deciders: deciders.clone(),
         reloads: Mutex::new((None, gaps.iter().map(|gap| gap.change(now)).collect())),

@@ -145,6 +145,7 @@ async fn put_into_force(running: &Running, settings: Settings) {
         Recount::new(new, &settings, &core)
     };
     recount.start(engine, &running.deciders);
+    running.limits.replace(settings.daemon.limits.clone());
     if let Err(error) = running.scheduler.replace(settings.probes.clone()) {
         tracing::error!(error = %Chain(&error), "some probes cannot be scheduled");
     }

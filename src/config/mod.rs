@@ -22,6 +22,7 @@ mod grpc;
 mod http;
 mod icmp;
 mod ledger;
+mod limits;
 mod mqtt;
 mod names;
 mod network;

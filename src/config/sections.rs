@@ -11,7 +11,7 @@ use std::rc::Rc;
 pub(super) const SECTIONS: [&str; 6] =
     ["probes", "networks", "slos", "receivers", "route", "heartbeat"];
 /// Keys of the main file, for the hint when one stands elsewhere.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 14] = [
     "api",
     "data",
     "exec",
@@ -20,6 +20,7 @@ const SETTINGS: [&str; 13] = [
     "history",
     "insecure",
     "journal",
+    "limits",
     "listen",
     "log",
     "otlp",

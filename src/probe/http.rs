@@ -7,6 +7,7 @@ use super::check::{self, Body, Check};
 use super::dial::{StepContext, dial};
 use super::failure::{Attempt, failure, quote};
 use super::http_exchange::{Answer, Ask, ReadBody, alpn, exchange};
+use super::limits::pace;
 use super::record::StepRecord;
 use super::spec::{HeaderText, HttpStep};
 use super::target::Target;
@@ -28,6 +29,9 @@ pub(super) async fn run(
     let mut hops = 0;
     loop {
         admit_write(&ask, &target, hops, with)?;
+        if !writes::is_reading(ask.method.as_str()) {
+            pace(&target, 1, with, record).await?;
+        }
         let connection = dial(&target, &step.tls, alpn(step.version), with, record).await?;
         let mut answer =
             exchange(connection, &target, step.version, ask.clone(), with, record).await?;

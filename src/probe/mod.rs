@@ -42,6 +42,7 @@ pub mod icmp;
 mod journey;
 mod json_match;
 pub mod ledger;
+pub mod limits;
 pub mod marking;
 pub mod mqtt;
 pub mod network;

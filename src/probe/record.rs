@@ -5,7 +5,9 @@
 
 use super::failure::quote;
 use crate::base::clock::{Clock, MonoNanos, nanos};
+use crate::base::duration::humane;
 use crate::model::probe::{CheckResult, Failure, Phase, PhaseTiming, StepResult};
+use std::time::Duration;
 
 /// The result of a step in the making.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(super) struct StepRecord {
     cursor: MonoNanos,
     /// When the step sent what it sends: what `since` refers to.
     pub sent: Option<MonoNanos>,
+    /// How long our own limits held its messages back.
+    pub held: Duration,
     result: StepResult,
 }
 
@@ -35,7 +39,15 @@ impl StepRecord {
             span_id,
             ..StepResult::default()
         };
-        Self { clock: clock.clone(), run_started, started, cursor: started, sent: None, result }
+        Self {
+            clock: clock.clone(),
+            run_started,
+            started,
+            cursor: started,
+            sent: None,
+            held: Duration::ZERO,
+            result,
+        }
     }
 
     /// The record of one of many receivers of this step: what it finds out is not kept.
@@ -47,6 +59,7 @@ impl StepRecord {
             started: *started,
             cursor: *cursor,
             sent: None,
+            held: Duration::ZERO,
             result: StepResult::default(),
         }
     }
@@ -92,6 +105,11 @@ impl StepRecord {
         self.result.attributes.push((name.to_owned(), quote(&value.into())));
     }
 
+    /// A message that waited for our own limits, so long.
+    pub(super) fn held_back(&mut self, waited: Duration) {
+        self.held += waited;
+    }
+
     /// The status of the answer.
     pub(super) fn status(&mut self, status: u16) {
         self.result.status = Some(status);
@@ -108,7 +126,7 @@ impl StepRecord {
     }
 
     /// The measured value, where it is neither a message's nor the length of phases.
-    pub(super) fn value(&mut self, value: std::time::Duration) {
+    pub(super) fn value(&mut self, value: Duration) {
         self.result.message_latency_ns = Some(nanos(value));
     }
 
@@ -116,6 +134,9 @@ impl StepRecord {
     /// part of it; one that failed now.
     pub(super) fn finish(mut self, failure: Option<Failure>) -> StepResult {
         let ended = if failure.is_none() { self.cursor } else { self.clock.monotonic() };
+        if !self.held.is_zero() {
+            self.attribute("limit.waited", humane(self.held));
+        }
         self.result.duration_ns = nanos(ended.since(self.started));
         self.result.failure = failure;
         self.result
@@ -128,7 +149,6 @@ mod tests {
     use super::*;
     use crate::base::clock::UnixNanos;
     use crate::model::probe::FailureReason;
-    use std::time::Duration;
 
     /// Guarantees that phases neither overlap nor run backwards, whatever stamps they get.
     #[test]

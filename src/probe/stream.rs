@@ -8,6 +8,7 @@
 use super::deadline::{Deadline, Expired};
 use super::dial::StepContext;
 use super::failure::{Attempt, failure};
+use super::limits;
 use super::record::StepRecord;
 use super::target::Target;
 use super::writes;
@@ -253,6 +254,7 @@ pub(super) async fn send(
     record: &mut StepRecord,
 ) -> Attempt<MonoNanos> {
     writes::admit(&stream.target, with.writes)?;
+    limits::pace(&stream.target, 1, with, record).await?;
     let from = record.now();
     write(stream, with, "sending over", |outlet| outlet.send(text)).await?;
     record.sent = Some(from);

@@ -9,6 +9,7 @@ mod grpc;
 mod http;
 mod journey;
 mod ledger;
+mod limits;
 mod mqtt;
 mod mqtt_broker;
 mod network;
