@@ -25,6 +25,7 @@ use crate::journal::{self, Sinks};
 use crate::model::series::History;
 use crate::notify::{Courier, CourierConfig};
 use crate::probe::limits::Limits;
+use crate::probe::maintenance::Calendar;
 use crate::probe::{self, Scheduler};
 use crate::store::data_dir::DataDir;
 use crate::telemetry::Telemetry;
@@ -64,6 +65,8 @@ pub struct Running {
     pub scheduler: Scheduler,
     /// How hard probes press their targets.
     pub limits: Limits,
+    /// When probes rest.
+    pub maintenance: Calendar,
     /// Deliveries.
     pub courier: Courier,
     /// Ends what a reload starts.
@@ -166,7 +169,8 @@ pub async fn run(
     let (runs, finished) = mpsc::channel(RESULT_QUEUE);
     let context = probe::Context::new(clock.clone(), telemetry.clone());
     context.limits.replace(daemon.limits.clone());
-    let limits = context.limits.clone();
+    context.maintenance.replace(settings.maintenance.clone());
+    let (limits, maintenance) = (context.limits.clone(), context.maintenance.clone());
     let scheduler = Scheduler::start(context, runs, settings.probes.clone())?;
     deciders.spawn(results::run(engine.clone(), collector.probes.take(), finished));
     deciders.spawn(evaluate_loop::run(engine.clone(), deciders.clone()));
@@ -198,6 +202,7 @@ pub async fn run(
         source,
         scheduler,
         limits,
+        maintenance,
         courier,
         deciders: deciders.clone(),
         reloads: Mutex::new((None, gaps.iter().map(|gap| gap.change(now)).collect())),

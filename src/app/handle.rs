@@ -101,9 +101,9 @@ impl Actions for Handle {
             probe::RunNowError::Unknown => {
                 Failed::NotFound(format!("there is no probe named `{name}`"))
             }
-            probe::RunNowError::Running | probe::RunNowError::Busy => {
-                Failed::Refused(error.to_string())
-            }
+            probe::RunNowError::Running
+            | probe::RunNowError::Maintenance
+            | probe::RunNowError::Busy => Failed::Refused(error.to_string()),
         })
     }
 

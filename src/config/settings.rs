@@ -4,6 +4,7 @@ use crate::base::secret::Secret;
 use crate::model::objective::Slo;
 use crate::model::routing::{Heartbeat, Receiver, Route};
 use crate::probe::limits::Limit;
+use crate::probe::maintenance::Maintenance;
 use crate::probe::network::profile::Profile;
 use crate::probe::spec::ProbeSpec;
 use crate::probe::writes::WriteTarget;
@@ -25,6 +26,8 @@ pub struct Settings {
     pub probes: Vec<Arc<ProbeSpec>>,
     /// Networks beside the built-in ones, by name.
     pub networks: Vec<Profile>,
+    /// When probes rest.
+    pub maintenance: Vec<Arc<Maintenance>>,
     /// All SLOs, in the order of files.
     pub slos: Vec<Arc<Slo>>,
     /// All receivers, in the order of files.

@@ -43,6 +43,7 @@ mod journey;
 mod json_match;
 pub mod ledger;
 pub mod limits;
+pub mod maintenance;
 pub mod marking;
 pub mod mqtt;
 pub mod network;

@@ -4,6 +4,7 @@ use super::deadline::Deadline;
 use super::failure::failure;
 use super::journey::Journey;
 use super::limits::{Capped, Limits};
+use super::maintenance::Calendar;
 use super::spec::ProbeSpec;
 use super::stall::StallWatch;
 use super::tls::TlsConfigs;
@@ -24,6 +25,8 @@ pub struct Context {
     pub telemetry: Telemetry,
     /// How hard targets may be pressed, by all runs together; nothing is limited at first.
     pub limits: Limits,
+    /// When scheduled probes do not run.
+    pub maintenance: Calendar,
     /// TLS configurations.
     pub(super) tls: Arc<TlsConfigs>,
     /// The watch over the runtime on which runs happen; without one, a run keeps its own.
@@ -56,6 +59,7 @@ impl Context {
             clock,
             telemetry,
             limits: Limits::default(),
+            maintenance: Calendar::default(),
             tls: Arc::new(TlsConfigs::new()),
             stalls: None,
         }
