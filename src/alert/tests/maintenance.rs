@@ -55,7 +55,7 @@ fn an_alert_freezes_over_maintenance() {
     assert_eq!(night.until(240, None), [], "until one");
     assert_eq!(night.until(250, None), [], "still nothing ran: that is no recovery");
     let back = night.until(320, Some(true));
-    assert_eq!(back.last(), Some(&page(AlertState::Resolved)), "{back:?}");
+    assert_eq!(back.first(), Some(&page(AlertState::Resolved)), "{back:?}");
 }
 
 /// Guarantees that the silence of maintenance raises no ticket, neither within the window nor at its

@@ -98,6 +98,12 @@ pub(in crate::api) const EVIDENCE: Shape<ProbePage> = Shape(&[
     ),
 ]);
 
+/// A run that was asked for.
+pub(in crate::api) const RAN: Shape<ProbeRun> = Shape(&[
+    ("ok", shape::flag, "Always true: it was carried out, whatever came of it", |_| true.into()),
+    ("run", || refer("Run"), "The run", |run| RUN.value(run)),
+]);
+
 const CELL: Shape<StripCell> = Shape(&[
     (
         "state",
@@ -155,7 +161,10 @@ pub(in crate::api) async fn probe(State(state): State<ApiState>, Named(name): Na
 
 /// `POST /api/probes/{name}/run`
 pub(in crate::api) async fn run_now(State(state): State<ApiState>, Named(name): Named) -> Response {
-    outcome(state.actions.run_probe(&name))
+    match state.actions.run_probe(&name).await {
+        Ok(run) => reply(RAN.value(&run)),
+        Err(failed) => outcome(Err(failed)),
+    }
 }
 
 fn state_name(state: CellState) -> &'static str {

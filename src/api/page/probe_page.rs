@@ -31,6 +31,7 @@ pub fn render_probe(view: &ProbePage) -> String {
         p .target { (probe.protocol) " " (probe.target) " every " (probe.schedule)
             @for (name, value) in probe.labels.iter() { " · " (name) " " (value) } }
         (resting(view.now, probe))
+        form .actions method="post" action={ (page) "/run" } { button type="submit" { "Run now" } }
         @if !view.slos.is_empty() {
             p { "Counted by " @for (at, slo) in view.slos.iter().enumerate() {
                 @if at > 0 { ", " }
