@@ -24,6 +24,8 @@ use crate::journal::files::SystemFiles;
 use crate::journal::{self, Sinks};
 use crate::model::series::History;
 use crate::notify::{Courier, CourierConfig};
+use crate::probe::limits::Limits;
+use crate::probe::maintenance::Calendar;
 use crate::probe::{self, Scheduler};
 use crate::store::data_dir::DataDir;
 use crate::telemetry::Telemetry;
@@ -61,6 +63,10 @@ pub struct Running {
     pub source: Source,
     /// Probes.
     pub scheduler: Scheduler,
+    /// How hard probes press their targets.
+    pub limits: Limits,
+    /// When probes rest.
+    pub maintenance: Calendar,
     /// Deliveries.
     pub courier: Courier,
     /// Ends what a reload starts.
@@ -162,6 +168,9 @@ pub async fn run(
     let courier = Courier::start(receivers, clock.clone(), telemetry.clone(), couriers, outcomes);
     let (runs, finished) = mpsc::channel(RESULT_QUEUE);
     let context = probe::Context::new(clock.clone(), telemetry.clone());
+    context.limits.replace(daemon.limits.clone());
+    context.maintenance.replace(settings.maintenance.clone());
+    let (limits, maintenance) = (context.limits.clone(), context.maintenance.clone());
     let scheduler = Scheduler::start(context, runs, settings.probes.clone())?;
     deciders.spawn(results::run(engine.clone(), collector.probes.take(), finished));
     deciders.spawn(evaluate_loop::run(engine.clone(), deciders.clone()));
@@ -192,6 +201,8 @@ pub async fn run(
         reloading: tokio::sync::Mutex::new(()),
         source,
         scheduler,
+        limits,
+        maintenance,
         courier,
         deciders: deciders.clone(),
         reloads: Mutex::new((None, gaps.iter().map(|gap| gap.change(now)).collect())),

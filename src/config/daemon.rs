@@ -76,6 +76,9 @@ pub(super) fn read(
             });
             daemon.writes_allowed = allowed.flatten().unwrap_or_default();
         }
+        if let Some(node) = fields.get("limits") {
+            daemon.limits = cx.limits(node);
+        }
         if let Some(node) = fields.get("exec") {
             daemon.programs_allowed = cx.programs(node);
         }

@@ -6,7 +6,7 @@
 //! nothing is wrong. No input panics; files, aliases and nesting are bounded. Nothing here runs
 //! anything, and nothing but `files` touches the disk.
 //!
-//! `probes`, `networks`, `slos`, `receivers`, `route` and `heartbeat` may stand in any file; the
+//! `probes`, `networks`, `maintenance`, `slos`, `receivers`, `route` and `heartbeat` may stand in any file; the
 //! settings of the process only in `radiosonde.yaml`. Keys that begin with `x-` are free, for anchors.
 
 mod burn;
@@ -23,6 +23,8 @@ mod grpc;
 mod http;
 mod icmp;
 mod ledger;
+mod limits;
+mod maintenance;
 mod mqtt;
 mod names;
 mod network;
@@ -153,6 +155,7 @@ fn resolve(cx: &Context<'_>, insecure: bool) -> Option<Settings> {
     let probes = Probes::read(cx, &sections.probes, &networks, &daemon);
     let selectors = Selectors { cx, probes: &probes, phones: &phones };
     let slos = slo::read(selectors, &sections.slos);
+    let maintenance = maintenance::read(cx, &sections.maintenance, &probes);
     add_routes(&mut phones, &slos);
     let Routing { receivers, route, heartbeat } = Routing::read(
         cx,
@@ -164,6 +167,7 @@ fn resolve(cx: &Context<'_>, insecure: bool) -> Option<Settings> {
         daemon,
         probes: probes.specs,
         networks: networks.profiles(),
+        maintenance,
         slos,
         receivers,
         route,
@@ -194,7 +198,9 @@ fn add_routes(phones: &mut Phones, slos: &[Arc<Slo>]) {
 
 /// The debug form shows everything that is resolved, and secrets as `<redacted>`.
 fn revision(settings: &Settings) -> u64 {
-    let Settings { daemon, probes, slos, receivers, route, heartbeat, phones, .. } = settings;
-    let content = (daemon, probes, slos, receivers, route, heartbeat, phones);
+    let Settings { daemon, probes, maintenance, slos, receivers, route, heartbeat, phones, .. } =
+        settings;
+    let windows: Vec<_> = maintenance.iter().map(|one| one.definition()).collect();
+    let content = (daemon, probes, windows, slos, receivers, route, heartbeat, phones);
     xxh3_64(format!("{content:?}").as_bytes())
 }

@@ -181,7 +181,8 @@ fn schedule(fields: &mut Fields<'_>) -> Option<Schedule> {
     }
 }
 
-fn cron(cx: &Context<'_>, node: &Node) -> Option<(String, Duration)> {
+/// A cron expression that comes at all, and the longest time between two comings.
+pub(super) fn cron(cx: &Context<'_>, node: &Node) -> Option<(String, Duration)> {
     let text = cx.text(node, "cron")?;
     let hint = if text.starts_with('@') {
         "write the fields, or every: 1h".to_owned()
@@ -201,7 +202,8 @@ fn cron(cx: &Context<'_>, node: &Node) -> Option<(String, Duration)> {
     }
 }
 
-fn zone(cx: &Context<'_>, node: &Node) -> Option<chrono_tz::Tz> {
+/// A time zone.
+pub(super) fn zone(cx: &Context<'_>, node: &Node) -> Option<chrono_tz::Tz> {
     let text = cx.text(node, "tz")?;
     let zone = text.parse::<chrono_tz::Tz>().ok();
     if zone.is_none() {

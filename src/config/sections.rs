@@ -8,10 +8,10 @@ use super::tree::{Entry, Node, Value};
 use std::rc::Rc;
 
 /// Keys that may stand in any file.
-pub(super) const SECTIONS: [&str; 6] =
-    ["probes", "networks", "slos", "receivers", "route", "heartbeat"];
+pub(super) const SECTIONS: [&str; 7] =
+    ["probes", "networks", "maintenance", "slos", "receivers", "route", "heartbeat"];
 /// Keys of the main file, for the hint when one stands elsewhere.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 14] = [
     "api",
     "data",
     "exec",
@@ -20,6 +20,7 @@ const SETTINGS: [&str; 13] = [
     "history",
     "insecure",
     "journal",
+    "limits",
     "listen",
     "log",
     "otlp",
@@ -40,6 +41,8 @@ pub(super) struct Sections {
     pub(super) probes: Vec<Rc<Node>>,
     /// Items of every `networks`.
     pub(super) networks: Vec<Rc<Node>>,
+    /// Items of every `maintenance`.
+    pub(super) maintenance: Vec<Rc<Node>>,
     /// Items of every `slos`.
     pub(super) slos: Vec<Rc<Node>>,
     /// Items of every `receivers`.
@@ -86,6 +89,7 @@ impl Sections {
         let list = match key {
             "probes" => &mut self.probes,
             "networks" => &mut self.networks,
+            "maintenance" => &mut self.maintenance,
             "slos" => &mut self.slos,
             "receivers" => &mut self.receivers,
             _ => return self.take_once(cx, entry, is_main),

@@ -3,6 +3,8 @@
 use crate::base::secret::Secret;
 use crate::model::objective::Slo;
 use crate::model::routing::{Heartbeat, Receiver, Route};
+use crate::probe::limits::Limit;
+use crate::probe::maintenance::Maintenance;
 use crate::probe::network::profile::Profile;
 use crate::probe::spec::ProbeSpec;
 use crate::probe::writes::WriteTarget;
@@ -24,6 +26,8 @@ pub struct Settings {
     pub probes: Vec<Arc<ProbeSpec>>,
     /// Networks beside the built-in ones, by name.
     pub networks: Vec<Profile>,
+    /// When probes rest.
+    pub maintenance: Vec<Arc<Maintenance>>,
     /// All SLOs, in the order of files.
     pub slos: Vec<Arc<Slo>>,
     /// All receivers, in the order of files.
@@ -72,6 +76,8 @@ pub struct Daemon {
     pub log_level: String,
     /// Targets off loopback that probes may write to.
     pub writes_allowed: Vec<WriteTarget>,
+    /// How hard probes may press their targets.
+    pub limits: Vec<Limit>,
     /// Programs that probes may run, and folders of them.
     pub programs_allowed: Vec<PathBuf>,
 }
@@ -170,6 +176,7 @@ impl Default for Daemon {
             log_format: LogFormat::default(),
             log_level: "info".to_owned(),
             writes_allowed: Vec::new(),
+            limits: Vec::new(),
             programs_allowed: Vec::new(),
         }
     }

@@ -8,6 +8,7 @@ use super::dial::{StepContext, dial};
 use super::failure::{Attempt, failure, quote};
 use super::http_exchange::{Answer, Ask, Flow, Whole, alpn, exchange};
 use super::http3;
+use super::limits::pace;
 use super::record::StepRecord;
 use super::spec::{FlowChecks, HeaderText, HttpStep, HttpVersion};
 use super::target::Target;
@@ -29,6 +30,9 @@ pub(super) async fn run(
     let mut hops = 0;
     loop {
         admit_write(&ask, &target, hops, with)?;
+        if !writes::is_reading(ask.method.as_str()) {
+            pace(&target, 1, with, record).await?;
+        }
         let answer = fetch(step, &target, ask.clone(), with, record).await?;
         match redirect(&answer).filter(|_| hops < step.max_redirects) {
             Some(location) => {

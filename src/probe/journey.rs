@@ -46,6 +46,8 @@ pub(super) struct Journey<'a> {
     /// When each step sent what it sends.
     sent: Vec<(String, MonoNanos)>,
     steps: Vec<StepResult>,
+    /// How long our own limits held its messages back.
+    held: Duration,
 }
 
 impl<'a> Journey<'a> {
@@ -69,6 +71,7 @@ impl<'a> Journey<'a> {
             streams: Vec::new(),
             sent: Vec::new(),
             steps: Vec::new(),
+            held: Duration::ZERO,
         }
     }
 
@@ -86,6 +89,11 @@ impl<'a> Journey<'a> {
     /// The results so far.
     pub(super) fn steps(&self) -> &[StepResult] {
         &self.steps
+    }
+
+    /// How long our own limits held messages back so far.
+    pub(super) const fn held(&self) -> Duration {
+        self.held
     }
 
     /// Takes the steps that clean up, whatever happened before and among them.
@@ -138,6 +146,7 @@ impl<'a> Journey<'a> {
         let mark = Mark { run: self.id, span, probe: self.spec.name.clone() };
         let mut record = StepRecord::begin(&self.context.clock, self.started, &step.name, span);
         let done = self.act(step, deadline, &mark, &mut record).await;
+        self.held += record.held;
         self.sent.extend(record.sent.map(|at| (step.name.clone(), at)));
         let failure = done.and_then(|body| self.capture(step, body.as_deref())).err();
         self.steps.push(record.finish(failure.clone()));

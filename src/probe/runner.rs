@@ -4,6 +4,8 @@ use super::deadline::Deadline;
 use super::failure::failure;
 use super::held::Held;
 use super::journey::Journey;
+use super::limits::{Capped, Limits};
+use super::maintenance::Calendar;
 use super::spec::ProbeSpec;
 use super::stall::StallWatch;
 use super::tls::TlsConfigs;
@@ -22,6 +24,10 @@ pub struct Context {
     pub clock: Clock,
     /// The daemon's own metrics.
     pub telemetry: Telemetry,
+    /// How hard targets may be pressed, by all runs together; nothing is limited at first.
+    pub limits: Limits,
+    /// When scheduled probes do not run.
+    pub maintenance: Calendar,
     /// TLS configurations.
     pub(super) tls: Arc<TlsConfigs>,
     /// The watch over the runtime on which runs happen; without one, a run keeps its own.
@@ -44,13 +50,23 @@ struct Conduct {
     steps: Vec<StepResult>,
     failure: Option<Failure>,
     duration_ns: u64,
+    /// How long our own limits held its messages back.
+    held: Duration,
 }
 
 impl Context {
     /// Reads the system's certificate authorities, which takes some milliseconds.
     #[must_use]
     pub fn new(clock: Clock, telemetry: Telemetry) -> Self {
-        Self { clock, telemetry, tls: Arc::new(TlsConfigs::new()), stalls: None, held: None }
+        Self {
+            clock,
+            telemetry,
+            limits: Limits::default(),
+            maintenance: Calendar::default(),
+            tls: Arc::new(TlsConfigs::new()),
+            stalls: None,
+            held: None,
+        }
     }
 
     /// This context on the runtime of a schedule, which `stalls` watches, and on which streams are held.
@@ -71,27 +87,38 @@ impl SlotStart {
 ///
 /// Takes no longer than the probe's timeout, [`super::CLEANUP_TIMEOUT`] where it has steps that clean
 /// up, and a moment to take leave of open streams; never panics. A failure is a result like any other:
-/// [`FailureReason::Timeout`] makes the outcome `timeout`, every other reason `failure`.
+/// [`FailureReason::Timeout`] makes the outcome `timeout`, every other reason `failure`. A run that would
+/// break a limit is not run, and missed.
 pub async fn run_once(spec: &ProbeSpec, slot: SlotStart, context: &Context) -> ProbeRun {
     let id = RunId(rand::random());
     let watched = context.stalls.is_some();
     let stalls = context.stalls.clone().unwrap_or_else(|| StallWatch::new(&context.clock));
     let _own_watch = (!watched).then(|| stalls.keep(None));
     let started = context.clock.monotonic();
+    let _permit = match context.limits.admit(spec, started) {
+        Ok(permit) => permit,
+        Err(Capped { limit, kind, message }) => {
+            let counter = &context.telemetry.probe_limited_runs_total;
+            counter.with_label_values(&[limit.as_str(), kind]).inc();
+            let reason = FailureReason::Missed;
+            return not_run(spec, slot.intended_start, Outcome::Missed, reason, &message);
+        }
+    };
     // A fault of ours, or of a library that reads what a target sent, costs one run at most.
     let conducted =
         AssertUnwindSafe(conduct(spec, slot, id, started, context)).catch_unwind().await;
-    let Conduct { steps, failure, duration_ns } = conducted.unwrap_or_else(|_| Conduct {
+    let Conduct { steps, failure, duration_ns, held } = conducted.unwrap_or_else(|_| Conduct {
         steps: Vec::new(),
         failure: Some(failure(FailureReason::Local, "the probe engine itself failed")),
         duration_ns: nanos(context.clock.monotonic().since(started)),
+        held: Duration::ZERO,
     });
     let latency_ns = value(spec, &steps, failure.as_ref(), duration_ns);
     let (from, to) = measured(&steps, latency_ns, duration_ns);
     let at = |offset_ns| started.plus(Duration::from_nanos(offset_ns));
     ProbeRun {
         latency_ns,
-        uncertainty_ns: nanos(stalls.within(at(from), at(to))),
+        uncertainty_ns: nanos(stalls.within(at(from), at(to))) + own_waiting(&steps, held),
         outcome: outcome(failure.as_ref()),
         lateness_ns: slot.lateness_ns,
         duration_ns,
@@ -141,9 +168,10 @@ async fn conduct(
         (None, Some(last)) => last,
         _ => nanos(context.clock.monotonic().since(started)),
     };
+    let held = journey.held();
     journey.clean_up().await;
     let passed = failure.is_none();
-    Conduct { steps: journey.hang_up(passed).await, failure, duration_ns }
+    Conduct { steps: journey.hang_up(passed).await, failure, duration_ns, held }
 }
 
 /// The measured value: of the last message, where one was waited for; otherwise of the only step,
@@ -178,6 +206,12 @@ fn measured(steps: &[StepResult], latency_ns: Option<u64>, duration_ns: u64) -> 
     let ended = step.phases.iter().map(|phase| phase.offset_ns + phase.duration_ns).max();
     let to = ended.unwrap_or(step.offset_ns + step.duration_ns);
     (to.saturating_sub(latency), to)
+}
+
+/// How much of a run's value is waiting for our own limits. A message's counts from when it was sent.
+fn own_waiting(steps: &[StepResult], held: Duration) -> u64 {
+    let of_message = steps.iter().any(|step| step.message_latency_ns.is_some());
+    if of_message { 0 } else { nanos(held) }
 }
 
 fn outcome(failure: Option<&Failure>) -> Outcome {

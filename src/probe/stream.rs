@@ -8,6 +8,7 @@
 use super::deadline::{Deadline, Expired};
 use super::dial::StepContext;
 use super::failure::{Attempt, failure};
+use super::limits;
 use super::link::{Cut, Link};
 use super::record::StepRecord;
 use super::target::Target;
@@ -393,6 +394,7 @@ pub(super) async fn send(
     record: &mut StepRecord,
 ) -> Attempt<MonoNanos> {
     writes::admit(&stream.target, with.writes)?;
+    limits::pace(&stream.target, 1, with, record).await?;
     let from = record.now();
     write(stream, with.deadline, "sending over", |outlet| outlet.send(text)).await?;
     record.sent = Some(from);

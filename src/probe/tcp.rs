@@ -9,6 +9,7 @@ use super::awaited::{Awaited, ExpectText, Waited, came};
 use super::connection::Connection;
 use super::dial::{StepContext, dial, secure};
 use super::failure::{Attempt, of_stream};
+use super::limits;
 use super::record::StepRecord;
 use super::spec::TlsOptions;
 use super::target::Target;
@@ -132,6 +133,7 @@ async fn send(
     with: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<MonoNanos> {
+    limits::pace(target, 1, with, record).await?;
     let from = record.now();
     record.sent = record.sent.or(Some(from));
     let doing = format!("sending over {target}");

@@ -71,6 +71,15 @@ impl<'a> Iterator for Pieces<'a> {
     }
 }
 
+/// The text with a digit in the place of every variable, which may stand in a host, a port and a path.
+pub(super) fn specimen(text: &str) -> String {
+    let piece = |piece| match piece {
+        Piece::Text(text) => text,
+        Piece::Variable(_) => "1",
+    };
+    Pieces(text).map(piece).collect()
+}
+
 // === impl Variables ===
 
 impl Variables {

@@ -13,12 +13,13 @@ use crate::model::labels::Labels;
 use crate::model::matcher::{LabelMatcher, Where};
 use crate::model::objective::{Indicator, Severity, Slo, Source};
 use crate::model::position::Position;
+use crate::model::probe::{ProbeRun, RunId};
 use crate::model::slot::{GoodTotal, Slot};
 use crate::store::history::MemoryHistory;
 use crate::store::ledger::ItemOutcome;
 use crate::telemetry::Telemetry;
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use parking_lot::RwLock;
 use serde_json::Value;
 use std::sync::Arc;
@@ -45,8 +46,15 @@ impl Actions for Obliging {
         async { Ok(()) }.boxed()
     }
 
-    fn run_probe(&self, _: &str) -> Result<(), Failed> {
-        Ok(())
+    fn run_probe(&self, name: &str) -> BoxFuture<'static, Result<ProbeRun, Failed>> {
+        let words = || "no further run".to_owned();
+        let outcome = match name {
+            "unknown" => Err(Failed::NotFound(words())),
+            "running" => Err(Failed::Conflict(words())),
+            "busy" => Err(Failed::Busy(words())),
+            _ => Ok(ProbeRun { probe: name.to_owned(), id: RunId([7; 16]), ..ProbeRun::default() }),
+        };
+        ready(outcome).boxed()
     }
 
     fn silence(&self, _: Silence) -> BoxFuture<'_, Result<(), Failed>> {
@@ -98,6 +106,18 @@ impl Served {
         let value =
             serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path}: no JSON: {text}"));
         (status, value)
+    }
+
+    /// Sends a page's form as a browser does, from that origin; status, where it leads, and the text.
+    pub(super) async fn submit(&self, path: &str, origin: Option<&str>) -> (u16, String, String) {
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let client = client.build().expect("a client");
+        let origin = origin.unwrap_or(&self.address);
+        let request = client.post(format!("{}{path}", self.address)).header("origin", origin);
+        let answer = request.send().await.expect("an answer");
+        let location = answer.headers().get("location").and_then(|place| place.to_str().ok());
+        let location = location.unwrap_or_default().to_owned();
+        (answer.status().as_u16(), location, answer.text().await.expect("text"))
     }
 
     /// The first event of an open page's stream, after there was something new to see.

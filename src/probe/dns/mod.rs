@@ -110,6 +110,12 @@ pub(super) async fn run(
     Ok(Some(answer_json(&answer)))
 }
 
+/// Where a step goes, as far as its definition tells.
+pub(super) fn url(step: &DnsStep) -> Option<url::Url> {
+    let server = super::template::specimen(&step.server);
+    target(&server, step.transport).ok().map(|target| target.url().clone())
+}
+
 /// Where a server is, as a URL: `udp://127.0.0.1:53`.
 fn target(server: &str, transport: DnsTransport) -> Attempt<Target> {
     let (host, port) = parse_server(server).ok_or_else(|| {

@@ -13,6 +13,7 @@ mod http;
 mod http3;
 mod journey;
 mod ledger;
+mod limits;
 mod mqtt;
 mod mqtt_broker;
 mod network;

@@ -1,11 +1,13 @@
 //! The scheduler in real time: what it starts, refuses, replaces and stops.
 
 use super::super::Context;
+use super::super::maintenance::Maintenance;
 use super::super::spec::{Action, Cadence, ProbeSpec};
 use super::super::{RunNowError, Scheduler, SchedulerError, next_slots};
 use super::servers::{Server, http, linger, raw};
 use super::{context, get, spec, step};
 use crate::base::clock::{Clock, UnixNanos};
+use crate::model::labels::Labels;
 use crate::model::probe::{FailureReason, Outcome, ProbeRun};
 use crate::telemetry::Telemetry;
 use axum::Router;
@@ -208,4 +210,42 @@ async fn a_suspend_misses_slots() {
     assert_eq!(telemetry.clock_jumps_total.get(), 1);
     assert_eq!(telemetry.probe_results_dropped_total.get(), 10, "of 110 slots 100 are reported");
     assert!(results.recv().await.is_none(), "none is caught up");
+}
+
+/// Guarantees that a slot within maintenance is missed by arrangement, in words that name it, counted and
+/// without a run; that nobody can make it run meanwhile; and that the first slot after it runs.
+#[tokio::test]
+async fn probes_rest_during_maintenance() {
+    let server = answering().await;
+    let (sender, mut results) = channel(256);
+    let clock = Clock::manual(UnixNanos::from_seconds(1_795_510_800));
+    let context = Context::new(clock.clone(), Telemetry::new());
+    let telemetry = context.telemetry.clone();
+    let when = ("0 * * * *", chrono_tz::UTC);
+    let half_an_hour = Duration::from_secs(1_800);
+    let window = Maintenance::new("work", when, half_an_hour, vec!["*".into()], Labels::default());
+    context.maintenance.replace(vec![Arc::new(window.expect("valid"))]);
+    let probe = every("resting", 60_000, &server);
+    let begin = clock.now();
+    let scheduler = Scheduler::start(context, sender, vec![Arc::new(probe)]).expect("started");
+    assert_eq!(scheduler.run_now("resting").expect_err("refused"), RunNowError::Maintenance);
+    clock.advance(Duration::from_secs(60));
+    let missed = next(&mut results).await;
+    assert_eq!(missed.outcome, Outcome::Missed);
+    assert!(missed.is_local_fault() && missed.intended_start > begin);
+    let words = missed.failure.expect("why").message;
+    assert_eq!(words, "not run: in maintenance: work until 2026-11-24T09:30:00.000Z");
+    let counter = &telemetry.probe_maintenance_slots_total;
+    assert_eq!(counter.with_label_values(&["work"]).get(), 1);
+    // A jump of the clock is reported first; the slot after it is the one that counts.
+    clock.step(begin.plus(half_an_hour));
+    loop {
+        clock.advance(Duration::from_secs(60));
+        let run = next(&mut results).await;
+        if run.outcome == Outcome::Success {
+            assert!(run.intended_start >= begin.plus(half_an_hour));
+            break;
+        }
+    }
+    stop(scheduler, LONG).await;
 }
