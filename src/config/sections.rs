@@ -8,11 +8,12 @@ use super::tree::{Entry, Node, Value};
 use std::rc::Rc;
 
 /// Keys that may stand in any file.
-pub(super) const SECTIONS: [&str; 6] =
-    ["probes", "networks", "slos", "receivers", "route", "heartbeat"];
+pub(super) const SECTIONS: [&str; 7] =
+    ["probes", "modules", "networks", "slos", "receivers", "route", "heartbeat"];
 /// Keys of the main file, for the hint when one stands elsewhere.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 14] = [
     "api",
+    "blackbox",
     "data",
     "exec",
     "export",
@@ -38,6 +39,8 @@ pub(super) struct Sections {
     pub(super) settings: Vec<Entry>,
     /// Items of every `probes`.
     pub(super) probes: Vec<Rc<Node>>,
+    /// Entries of every `modules`; none when no file has that key.
+    pub(super) modules: Option<Vec<Entry>>,
     /// Items of every `networks`.
     pub(super) networks: Vec<Rc<Node>>,
     /// Items of every `slos`.
@@ -85,6 +88,7 @@ impl Sections {
         }
         let list = match key {
             "probes" => &mut self.probes,
+            "modules" => return self.take_modules(cx, value),
             "networks" => &mut self.networks,
             "slos" => &mut self.slos,
             "receivers" => &mut self.receivers,
@@ -93,6 +97,15 @@ impl Sections {
         // An empty section is a file that is going to be filled.
         if !value.is_nothing() {
             list.extend(cx.items(value, key).iter().cloned());
+        }
+    }
+
+    fn take_modules(&mut self, cx: &Context<'_>, node: &Node) {
+        let modules = self.modules.get_or_insert_default();
+        match &node.value {
+            Value::Map(entries) => modules.extend(entries.iter().cloned()),
+            _ if node.is_nothing() => {}
+            _ => cx.expected(node, "modules", "a mapping of names and modules"),
         }
     }
 

@@ -3,6 +3,8 @@
 use crate::base::secret::Secret;
 use crate::model::objective::Slo;
 use crate::model::routing::{Heartbeat, Receiver, Route};
+use crate::probe::blackbox::Modules;
+use crate::probe::guard::AllowedTarget;
 use crate::probe::network::profile::Profile;
 use crate::probe::spec::ProbeSpec;
 use crate::probe::writes::WriteTarget;
@@ -22,6 +24,8 @@ pub struct Settings {
     pub daemon: Daemon,
     /// All probes, in the order of files.
     pub probes: Vec<Arc<ProbeSpec>>,
+    /// How targets that requests name are probed.
+    pub modules: Arc<Modules>,
     /// Networks beside the built-in ones, by name.
     pub networks: Vec<Profile>,
     /// All SLOs, in the order of files.
@@ -74,6 +78,8 @@ pub struct Daemon {
     pub writes_allowed: Vec<WriteTarget>,
     /// Programs that probes may run, and folders of them.
     pub programs_allowed: Vec<PathBuf>,
+    /// Targets that requests may have probed, where a list of them is given.
+    pub blackbox_allowed: Option<Vec<AllowedTarget>>,
 }
 
 /// How much of the journal stays.
@@ -171,6 +177,7 @@ impl Default for Daemon {
             log_level: "info".to_owned(),
             writes_allowed: Vec::new(),
             programs_allowed: Vec::new(),
+            blackbox_allowed: None,
         }
     }
 }

@@ -22,7 +22,7 @@ pub const BURN: BurnPair = BurnPair {
 /// Path templates of the sample back end, for phones that report whole URLs only.
 pub const ROUTES: [&str; 2] = ["/rooms/{id}/messages", "/messages/{id}"];
 
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 14] = [
     ("probes/chat-echo.yaml", include_str!("../../probes/chat-echo.yaml")),
     ("probes/room-delivery.yaml", include_str!("../../probes/room-delivery.yaml")),
     ("probes/feed.yaml", include_str!("../../probes/feed.yaml")),
@@ -34,6 +34,10 @@ const FILES: [(&str, &str); 13] = [
     ("probes/grpc.yaml", include_str!("../../probes/grpc.yaml")),
     ("probes/mqtt.yaml", include_str!("../../probes/mqtt.yaml")),
     ("probes/mobile.yaml", include_str!("../../probes/mobile.yaml")),
+    (
+        "probes/blackbox-modules.yaml",
+        include_str!("../../probes/blackbox-modules.yaml"),
+    ),
     ("alerts/slos.yaml", include_str!("../../alerts/slos.yaml")),
     ("alerts/routing.yaml", include_str!("../../alerts/routing.yaml")),
 ];

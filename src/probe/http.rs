@@ -32,6 +32,9 @@ pub(super) async fn run(
         let mut answer =
             exchange(connection, &target, step.version, ask.clone(), with, record).await?;
         let body = answer.read_body(with, record).await?;
+        if let Some(inspection) = &with.context.inspection {
+            inspection.answered(&answer.head, (&body.kept, body.length), target.tls);
+        }
         match redirect(&answer).filter(|_| hops < step.max_redirects) {
             Some(location) => {
                 let next = target.redirected(&location)?;

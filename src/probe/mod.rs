@@ -22,6 +22,7 @@
 //! To add a protocol: one file here with an `open` or `run`, one arm in `journey`, one in `spec`.
 
 mod awaited;
+pub mod blackbox;
 mod certificate;
 mod check;
 mod connection;
@@ -36,15 +37,18 @@ mod expect;
 mod failure;
 pub mod fanout;
 pub mod grpc;
+pub mod guard;
 mod http;
 mod http_exchange;
 pub mod icmp;
+pub mod inspection;
 mod journey;
 mod json_match;
 pub mod ledger;
 pub mod marking;
 pub mod mqtt;
 pub mod network;
+mod on_demand;
 mod plan;
 mod record;
 pub mod reference;
@@ -74,6 +78,7 @@ pub(crate) use plan::{ClockState, Plan, Release};
 
 pub use executor::MAX_CONCURRENT_RUNS;
 pub use journey::CLEANUP_TIMEOUT;
+pub use on_demand::{MAX_ON_DEMAND_RUNS, OnDemand, OnDemandError};
 pub use runner::{Context, SlotStart, run_once};
 pub use schedule::{longest_interval, next_slots};
 pub use scheduler::{RunNowError, Scheduler, SchedulerError};

@@ -2,6 +2,7 @@
 
 use super::deadline::Deadline;
 use super::failure::failure;
+use super::inspection::Inspection;
 use super::journey::Journey;
 use super::spec::ProbeSpec;
 use super::stall::StallWatch;
@@ -25,6 +26,8 @@ pub struct Context {
     pub(super) tls: Arc<TlsConfigs>,
     /// The watch over the runtime on which runs happen; without one, a run keeps its own.
     pub(super) stalls: Option<StallWatch>,
+    /// Whoever looks into the runs of this context.
+    pub(super) inspection: Option<Arc<Inspection>>,
 }
 
 /// The slot of the schedule to which a run belongs.
@@ -47,7 +50,13 @@ impl Context {
     /// Reads the system's certificate authorities, which takes some milliseconds.
     #[must_use]
     pub fn new(clock: Clock, telemetry: Telemetry) -> Self {
-        Self { clock, telemetry, tls: Arc::new(TlsConfigs::new()), stalls: None }
+        let tls = Arc::new(TlsConfigs::new());
+        Self { clock, telemetry, tls, stalls: None, inspection: None }
+    }
+
+    /// This context with somebody who looks into its runs.
+    pub(super) fn inspected_by(&self, inspection: Arc<Inspection>) -> Self {
+        Self { inspection: Some(inspection), ..self.clone() }
     }
 
     /// This context on a runtime that `stalls` watches.
