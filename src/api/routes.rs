@@ -3,7 +3,7 @@
 
 use super::operations::operations;
 use super::server::ApiState;
-use super::{json, metrics, page, pages};
+use super::{blackbox, json, metrics, page, pages};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -33,7 +33,7 @@ pub fn router(state: ApiState) -> Router {
 }
 
 /// What is no JSON: pages and what belongs to them, metrics, health.
-pub(super) fn for_people() -> [(&'static str, MethodRouter<ApiState>); 13] {
+pub(super) fn for_people() -> [(&'static str, MethodRouter<ApiState>); 14] {
     [
         ("/", get(pages::home)),
         ("/probes/{name}", get(pages::probe)),
@@ -49,6 +49,7 @@ pub(super) fn for_people() -> [(&'static str, MethodRouter<ApiState>); 13] {
         ),
         ("/page/events", get(pages::events)),
         ("/metrics", metrics::route()),
+        ("/probe", blackbox::route()),
         ("/-/healthy", get(|| async { "radiosonde is healthy\n" })),
         ("/-/ready", get(ready)),
     ]

@@ -13,6 +13,7 @@ use super::{
     checkpoint_loop, deliver_loop, evaluate_loop, fold_loop, opening, replay, results, watch,
 };
 use crate::alert::Core;
+use crate::api::blackbox::Blackbox;
 use crate::api::guard::Guard;
 use crate::api::page::view::{ChangeKind, ChangeView, ConfigProblem};
 use crate::api::{self, ApiState};
@@ -67,6 +68,8 @@ pub struct Running {
     pub limits: Limits,
     /// When probes rest.
     pub maintenance: Calendar,
+    /// Probes on request.
+    pub blackbox: Arc<Blackbox>,
     /// Deliveries.
     pub courier: Courier,
     /// Ends what a reload starts.
@@ -152,7 +155,13 @@ pub async fn run(
     let engine = Engine::new(core, journal, clock.clone(), telemetry.clone(), own_spans);
     let handle = Handle::new(engine.clone(), addresses);
     let guard = Arc::new(Guard { tokens: daemon.api_tokens.clone() });
-    servers.spawn(api::serve(page, api_state(&handle, history, guard, servers.clone(), &engine)));
+    let context = probe::Context::new(clock.clone(), telemetry.clone());
+    context.limits.replace(daemon.limits.clone());
+    context.maintenance.replace(settings.maintenance.clone());
+    let (limits, maintenance) = (context.limits.clone(), context.maintenance.clone());
+    let blackbox = opening::blackbox(&settings, &context)?;
+    let shared = (Arc::clone(&blackbox), guard, servers.clone());
+    servers.spawn(api::serve(page, api_state(&handle, history, shared, &engine)));
     tracing::info!(page = %addresses.page, otlp_http = %addresses.otlp_http, otlp_grpc = %addresses.otlp_grpc, "listening");
     let replayed = replay::run(&engine, &rebuild, &shutdown).await?;
     let Some(Replayed { records, gaps }) = replayed else { return Ok(()) };
@@ -167,10 +176,6 @@ pub async fn run(
     let receivers = CourierConfig { receivers: settings.receivers.clone() };
     let courier = Courier::start(receivers, clock.clone(), telemetry.clone(), couriers, outcomes);
     let (runs, finished) = mpsc::channel(RESULT_QUEUE);
-    let context = probe::Context::new(clock.clone(), telemetry.clone());
-    context.limits.replace(daemon.limits.clone());
-    context.maintenance.replace(settings.maintenance.clone());
-    let (limits, maintenance) = (context.limits.clone(), context.maintenance.clone());
     let scheduler = Scheduler::start(context, runs, settings.probes.clone())?;
     deciders.spawn(results::run(engine.clone(), collector.probes.take(), finished));
     deciders.spawn(evaluate_loop::run(engine.clone(), deciders.clone()));
@@ -203,6 +208,7 @@ pub async fn run(
         scheduler,
         limits,
         maintenance,
+        blackbox,
         courier,
         deciders: deciders.clone(),
         reloads: Mutex::new((None, gaps.iter().map(|gap| gap.change(now)).collect())),
@@ -259,10 +265,10 @@ async fn end(running: Arc<Running>, stages: Stages, last: Last) {
 fn api_state(
     handle: &Handle,
     history: Arc<dyn History>,
-    guard: Arc<Guard>,
-    shutdown: Shutdown,
+    shared: (Arc<Blackbox>, Arc<Guard>, Shutdown),
     engine: &Engine,
 ) -> ApiState {
+    let (blackbox, guard, shutdown) = shared;
     let asked = handle.clone();
     ApiState {
         core: Arc::clone(&engine.core),
@@ -272,6 +278,7 @@ fn api_state(
         telemetry: engine.telemetry.clone(),
         surroundings: Arc::new(move || asked.surroundings()),
         seen: engine.seen.subscribe(),
+        blackbox,
         ready: Arc::clone(&engine.ready),
         guard,
         shutdown,

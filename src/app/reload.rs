@@ -124,6 +124,7 @@ async fn apply(running: &Running, settings: Settings) -> Option<String> {
     let waiting = waits_for_restart(&running.started_with, &settings);
     let waited = waits_for_restart(&running.started_with, &before);
     let mut news = Vec::new();
+    running.blackbox.replace(Arc::clone(&settings.modules));
     if settings.revision == before.revision {
         // Secrets do not enter the revision: those may have changed.
         running.courier.replace_receivers(settings.receivers.clone());

@@ -82,6 +82,9 @@ pub(super) fn read(
         if let Some(node) = fields.get("exec") {
             daemon.programs_allowed = cx.programs(node);
         }
+        if let Some(node) = fields.get("blackbox") {
+            daemon.blackbox_allowed = super::modules::allow(cx, node);
+        }
         let phones = fields.get("phones").map(|node| phones(cx, node));
         (daemon, phones.unwrap_or_default())
     })

@@ -30,7 +30,7 @@ pub(super) const MAX_HEADERS: usize = 100;
 /// Methods that have a key of their own.
 const METHODS: [&str; 6] = ["get", "head", "post", "put", "patch", "delete"];
 /// Headers that the probe sets itself.
-const OWN_HEADERS: [&str; 11] = [
+pub(super) const OWN_HEADERS: [&str; 11] = [
     "baggage",
     "connection",
     "content-length",
@@ -44,7 +44,7 @@ const OWN_HEADERS: [&str; 11] = [
     "upgrade",
 ];
 /// Headers whose value is a secret even when it stands in the file.
-const SECRET_HEADERS: [&str; 5] =
+pub(super) const SECRET_HEADERS: [&str; 5] =
     ["authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token"];
 
 const VERSIONS: &[(&str, HttpVersion)] = &[

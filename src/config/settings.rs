@@ -3,6 +3,8 @@
 use crate::base::secret::Secret;
 use crate::model::objective::Slo;
 use crate::model::routing::{Heartbeat, Receiver, Route};
+use crate::probe::blackbox::Modules;
+use crate::probe::guard::AllowedTarget;
 use crate::probe::limits::Limit;
 use crate::probe::maintenance::Maintenance;
 use crate::probe::network::profile::Profile;
@@ -24,6 +26,8 @@ pub struct Settings {
     pub daemon: Daemon,
     /// All probes, in the order of files.
     pub probes: Vec<Arc<ProbeSpec>>,
+    /// How targets that requests name are probed.
+    pub modules: Arc<Modules>,
     /// Networks beside the built-in ones, by name.
     pub networks: Vec<Profile>,
     /// When probes rest.
@@ -80,6 +84,8 @@ pub struct Daemon {
     pub limits: Vec<Limit>,
     /// Programs that probes may run, and folders of them.
     pub programs_allowed: Vec<PathBuf>,
+    /// Targets that requests may have probed, where a list of them is given.
+    pub blackbox_allowed: Option<Vec<AllowedTarget>>,
 }
 
 /// How much of the journal stays.
@@ -178,6 +184,7 @@ impl Default for Daemon {
             writes_allowed: Vec::new(),
             limits: Vec::new(),
             programs_allowed: Vec::new(),
+            blackbox_allowed: None,
         }
     }
 }

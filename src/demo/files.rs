@@ -36,6 +36,7 @@ const FILES: &[(&str, &str)] = &[
     ("probes/mqtt.yaml", include_str!("../../probes/mqtt.yaml")),
     ("probes/resilience.yaml", include_str!("../../probes/resilience.yaml")),
     ("probes/mobile.yaml", include_str!("../../probes/mobile.yaml")),
+    ("probes/blackbox-modules.yaml", include_str!("../../probes/blackbox-modules.yaml")),
     ("alerts/slos.yaml", include_str!("../../alerts/slos.yaml")),
     ("alerts/routing.yaml", include_str!("../../alerts/routing.yaml")),
 ];
@@ -111,7 +112,7 @@ mod tests {
             let value: serde_json::Value = serde_saphyr::from_str(text).expect(path);
             let sections: Vec<&String> = value.as_object().expect(path).keys().collect();
             let allowed: &[&str] = match path.split_once('/') {
-                Some(("probes", _)) => &["probes", "networks"],
+                Some(("probes", _)) => &["probes", "networks", "modules"],
                 _ => &["slos", "receivers", "route", "heartbeat"],
             };
             assert!(sections.iter().all(|section| allowed.contains(&section.as_str())), "{path}");

@@ -46,7 +46,7 @@ impl Addresses {
         with: StepContext<'_>,
         record: &mut StepRecord,
     ) -> Attempt<Self> {
-        let left = resolve(target, with.deadline, record).await?.into_iter();
+        let left = resolve(target, with, record).await?.into_iter();
         let is_name = target.address().is_none();
         Ok(Self { left, errors: Vec::new(), ours: true, is_name })
     }

@@ -34,6 +34,10 @@ pub(super) async fn run(
             pace(&target, 1, with, record).await?;
         }
         let answer = fetch(step, &target, ask.clone(), with, record).await?;
+        if let Some(inspection) = &with.context.inspection {
+            let body = (&answer.body.kept, answer.body.length);
+            inspection.answered(&answer.head, body, target.tls);
+        }
         match redirect(&answer).filter(|_| hops < step.max_redirects) {
             Some(location) => {
                 let next = target.redirected(&location)?;

@@ -22,6 +22,7 @@
 //! To add a protocol: one file here with an `open` or `run`, one arm in `journey`, one in `spec`.
 
 mod awaited;
+pub mod blackbox;
 mod certificate;
 mod check;
 mod connection;
@@ -37,12 +38,14 @@ mod failure;
 mod fallback;
 pub mod fanout;
 pub mod grpc;
+pub mod guard;
 mod heartbeat;
 mod held;
 mod http;
 mod http3;
 mod http_exchange;
 pub mod icmp;
+pub mod inspection;
 mod journey;
 mod json_match;
 pub mod ledger;
@@ -52,6 +55,7 @@ pub mod maintenance;
 pub mod marking;
 pub mod mqtt;
 pub mod network;
+mod on_demand;
 mod opening;
 mod outage;
 mod plan;
@@ -85,6 +89,7 @@ pub(crate) use plan::{ClockState, Plan, Release};
 
 pub use executor::MAX_CONCURRENT_RUNS;
 pub use journey::CLEANUP_TIMEOUT;
+pub use on_demand::{MAX_ON_DEMAND_RUNS, OnDemand, OnDemandError};
 pub use runner::{Context, SlotStart, run_once};
 pub use schedule::{longest_interval, next_slots};
 pub use scheduler::{RunNowError, Scheduler, SchedulerError};

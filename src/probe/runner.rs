@@ -3,6 +3,7 @@
 use super::deadline::Deadline;
 use super::failure::failure;
 use super::held::Held;
+use super::inspection::Inspection;
 use super::journey::Journey;
 use super::limits::{Capped, Limits};
 use super::maintenance::Calendar;
@@ -34,6 +35,8 @@ pub struct Context {
     pub(super) stalls: Option<StallWatch>,
     /// Streams that stay open between runs; without it none does.
     pub(super) held: Option<Arc<Held>>,
+    /// Whoever looks into the runs of this context.
+    pub(super) inspection: Option<Arc<Inspection>>,
 }
 
 /// The slot of the schedule to which a run belongs.
@@ -66,7 +69,12 @@ impl Context {
             tls: Arc::new(TlsConfigs::new()),
             stalls: None,
             held: None,
+            inspection: None,
         }
+    }
+    /// This context with somebody who looks into its runs.
+    pub(super) fn inspected_by(&self, inspection: Arc<Inspection>) -> Self {
+        Self { inspection: Some(inspection), ..self.clone() }
     }
 
     /// This context on the runtime of a schedule, which `stalls` watches, and on which streams are held.

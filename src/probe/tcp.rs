@@ -86,11 +86,11 @@ pub(super) async fn run(
     }
     let mut connection = dial(&target, &step.tls, Alpn::None, with, record).await?;
     let (mut heard, mut since) = (Heard::default(), record.now());
-    let mut last = None;
+    let (mut last, mut variables) = (None, with.variables.clone());
     for turn in &step.turns {
         match turn {
             Turn::Send(text) => {
-                let text = with.variables.fill(text)?;
+                let text = variables.fill(text)?;
                 since = send(&text, &mut connection, &target, with, record).await?;
             }
             Turn::Expect(expect) => {
@@ -109,6 +109,10 @@ pub(super) async fn run(
                     record.phase(Phase::Message, from, to);
                 }
                 awaited.judge(waited, &target, with.deadline, record)?;
+                if let (Some(inspection), Some(line)) = (&with.context.inspection, &line) {
+                    inspection.heard(line);
+                }
+                variables = with.variables.with_groups(expect, line.as_deref().unwrap_or_default());
                 last = line;
             }
             Turn::StartTls => {

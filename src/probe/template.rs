@@ -10,6 +10,7 @@
 //! dollar before anything else is itself. Secrets are texts like any other: whoever puts a foreign
 //! value into a text doubles its dollars.
 
+use super::awaited::ExpectText;
 use super::failure::{Attempt, failure};
 use super::grpc::{Call, GrpcStep};
 use super::spec::{
@@ -115,6 +116,21 @@ impl Variables {
     pub(super) fn after(&self, cursor: &str) -> Self {
         let mut own = self.clone();
         own.0.insert(CURSOR.to_owned(), Value::from(cursor));
+        own
+    }
+
+    /// What is known after a line came that a pattern was waited for with: what its groups matched is
+    /// `${1}`, or the name of the group; nothing where they matched nothing.
+    pub(super) fn with_groups(&self, expect: &ExpectText, line: &[u8]) -> Self {
+        let mut own = self.clone();
+        let Some(TextCheck::Matches(pattern)) = &expect.text else { return own };
+        let line = String::from_utf8_lossy(line);
+        let Some(groups) = pattern.captures(&line) else { return own };
+        for (number, name) in pattern.capture_names().enumerate() {
+            let text = groups.get(number).map_or("", |found| found.as_str());
+            let names = std::iter::once(number.to_string()).chain(name.map(str::to_owned));
+            own.0.extend(names.map(|name| (name, Value::from(text))));
+        }
         own
     }
 

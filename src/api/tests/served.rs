@@ -2,6 +2,7 @@
 
 use crate::alert::Core;
 use crate::api::actions::{Actions, Failed};
+use crate::api::blackbox::Blackbox;
 use crate::api::guard::Guard;
 use crate::api::server::{ApiState, serve};
 use crate::api::views::tests::{NOW, around, core, slo};
@@ -15,6 +16,9 @@ use crate::model::objective::{Indicator, Severity, Slo, Source};
 use crate::model::position::Position;
 use crate::model::probe::{ProbeRun, RunId};
 use crate::model::slot::{GoodTotal, Slot};
+use crate::probe::blackbox::Modules;
+use crate::probe::guard::AddressGuard;
+use crate::probe::{Context, OnDemand};
 use crate::store::history::MemoryHistory;
 use crate::store::ledger::ItemOutcome;
 use crate::telemetry::Telemetry;
@@ -22,6 +26,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use parking_lot::RwLock;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -77,12 +82,18 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
         let (shutdown, (news, seen)) = (Shutdown::new(), watch::channel(0));
+        let telemetry = Telemetry::new();
+        let context = Context::new(Clock::system(), telemetry.clone());
+        let modules =
+            Modules { modules: BTreeMap::new(), guard: AddressGuard::Anywhere, writes: [].into() };
+        let place = OnDemand::start(context).expect("a thread");
         let state = ApiState {
+            blackbox: Arc::new(Blackbox::new(Arc::new(modules), place, true)),
             core: Arc::new(RwLock::new(full())),
             history: Arc::new(MemoryHistory::new()),
             actions: Arc::new(Obliging),
             clock: Clock::manual(NOW),
-            telemetry: Telemetry::new(),
+            telemetry,
             surroundings: Arc::new(around),
             seen,
             ready: Arc::new(AtomicBool::new(true)),

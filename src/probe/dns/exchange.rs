@@ -37,7 +37,7 @@ pub(super) async fn over_udp(
     with: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<(Exchanged, SocketAddr)> {
-    let addresses = resolve(target, with.deadline, record).await?;
+    let addresses = resolve(target, with, record).await?;
     let mut refused = failure(FailureReason::Resolve, "the server has no address");
     for address in addresses {
         if target.address().is_none() {

@@ -44,7 +44,7 @@ pub(super) async fn connect(
 ) -> Attempt<Quic> {
     let config = client_config(tls, step)?;
     let name = tls.server_name.as_deref().unwrap_or(&target.host);
-    let addresses = resolve(target, step.deadline, record).await?;
+    let addresses = resolve(target, step, record).await?;
     let from = record.now();
     let mut silent: Vec<String> = Vec::new();
     for (tried, address) in addresses.iter().enumerate() {
