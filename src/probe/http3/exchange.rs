@@ -15,7 +15,6 @@ use bytes::{Buf, Bytes};
 use h3::client::{RequestStream, SendRequest};
 use quinn::VarInt;
 use std::error::Error;
-use std::fmt::Display;
 use std::future::poll_fn;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -114,7 +113,7 @@ async fn answer(quic: &Quic, request: Request<()>, body: Bytes, doing: &str) -> 
 }
 
 /// What broke: QUIC knows better, where it is the connection.
-fn broken(quic: &Quic, error: &(impl Error + Display + 'static), doing: &str) -> Failure {
+fn broken(quic: &Quic, error: &(impl Error + 'static), doing: &str) -> Failure {
     match quic.connection.close_reason() {
         Some(reason) => of_quic(&reason, doing),
         None => {
