@@ -63,7 +63,9 @@ impl Gauges {
             pair.set_value((*value).to_owned());
             pair
         };
-        let mut metric = Metric::from_label(labels.iter().map(pair).collect());
+        let mut pairs: Vec<LabelPair> = labels.iter().map(pair).collect();
+        pairs.sort_by(|a, b| a.name().cmp(b.name()));
+        let mut metric = Metric::from_label(pairs);
         let mut gauge = Gauge::default();
         gauge.set_value(value);
         metric.set_gauge(gauge);

@@ -18,7 +18,9 @@ pub(super) fn add(report: &Report<'_>, gauges: &mut Gauges) {
         ("processing", phases(run, &[Phase::Send, Phase::Wait])),
         ("transfer", phases(run, &[Phase::Receive])),
     ];
-    by_phase("probe_http_duration_seconds", &lengths, gauges);
+    // Of a target without an address no other phase is told.
+    let known = if seen.addresses.is_empty() { 1 } else { lengths.len() };
+    by_phase("probe_http_duration_seconds", lengths.get(..known).unwrap_or_default(), gauges);
     let last = seen.answers.last();
     let status = last.map(|answer| answer.status);
     // An answer whose body broke off was not seen whole, but its status was.

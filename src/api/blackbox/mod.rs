@@ -10,8 +10,6 @@ mod debug;
 mod families;
 mod gauges;
 mod http_families;
-#[cfg(test)]
-mod tests;
 
 use super::server::ApiState;
 use crate::model::probe::ProbeRun;
@@ -69,6 +67,12 @@ impl Blackbox {
     #[must_use]
     pub fn new(modules: Arc<Modules>, place: OnDemand, is_open_here: bool) -> Self {
         Self { modules: RwLock::new(modules), place, is_open_here }
+    }
+
+    /// Leaves no room for a run, as long as what is handed back is kept.
+    #[cfg(test)]
+    pub(crate) fn crowd(&self) -> Option<impl Drop + use<>> {
+        self.place.crowd(0)
     }
 
     /// Other modules from now on.

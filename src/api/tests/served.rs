@@ -2,6 +2,7 @@
 
 use crate::alert::Core;
 use crate::api::actions::{Actions, Failed};
+use crate::api::blackbox::Blackbox;
 use crate::api::guard::Guard;
 use crate::api::server::{ApiState, serve};
 use crate::api::views::tests::{NOW, around, core, slo};
@@ -14,6 +15,9 @@ use crate::model::matcher::{LabelMatcher, Where};
 use crate::model::objective::{Indicator, Severity, Slo, Source};
 use crate::model::position::Position;
 use crate::model::slot::{GoodTotal, Slot};
+use crate::probe::blackbox::Modules;
+use crate::probe::guard::AddressGuard;
+use crate::probe::{Context, OnDemand};
 use crate::store::history::MemoryHistory;
 use crate::store::ledger::ItemOutcome;
 use crate::telemetry::Telemetry;
@@ -32,7 +36,9 @@ pub(super) const RUN: &str = "07070707070707070707070707070707";
 
 /// The server, until dropped.
 pub(super) struct Served {
-    address: String,
+    pub(super) address: String,
+    pub(super) telemetry: Telemetry,
+    pub(super) blackbox: Arc<Blackbox>,
     shutdown: Shutdown,
     seen: watch::Sender<u64>,
 }
@@ -64,25 +70,41 @@ impl Actions for Obliging {
 
 impl Served {
     pub(super) async fn start() -> Self {
+        let modules = Modules {
+            modules: Default::default(),
+            guard: AddressGuard::Anywhere,
+            writes: [].into(),
+        };
+        Self::start_with(modules, Guard::default()).await
+    }
+
+    /// The same with modules and tokens.
+    pub(super) async fn start_with(modules: Modules, guard: Guard) -> Self {
         // A second installation, by another test, would fail.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
         let (shutdown, (news, seen)) = (Shutdown::new(), watch::channel(0));
+        let telemetry = Telemetry::new();
+        let context = Context::new(Clock::system(), telemetry.clone());
+        let place = OnDemand::start(context).expect("a thread");
+        let is_open_here = guard.tokens.is_empty();
+        let blackbox = Arc::new(Blackbox::new(Arc::new(modules), place, is_open_here));
         let state = ApiState {
             core: Arc::new(RwLock::new(full())),
             history: Arc::new(MemoryHistory::new()),
             actions: Arc::new(Obliging),
             clock: Clock::manual(NOW),
-            telemetry: Telemetry::new(),
+            telemetry: telemetry.clone(),
             surroundings: Arc::new(around),
             seen,
             ready: Arc::new(AtomicBool::new(true)),
-            guard: Arc::new(Guard::default()),
+            blackbox: Arc::clone(&blackbox),
+            guard: Arc::new(guard),
             shutdown: shutdown.clone(),
         };
         drop(tokio::spawn(serve(listener, state)));
-        Self { address, shutdown, seen: news }
+        Self { address, shutdown, seen: news, telemetry, blackbox }
     }
 
     /// Status and JSON of an answer.

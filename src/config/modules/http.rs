@@ -46,7 +46,7 @@ impl Context<'_> {
         let body = self.module_body(fields);
         Some(HttpModule {
             step: HttpStep {
-                method: method.unwrap_or(Some("GET".to_owned()))?,
+                method: method.flatten().unwrap_or_else(|| "GET".to_owned()),
                 url: String::new(),
                 headers,
                 body,

@@ -145,7 +145,7 @@ impl Context<'_> {
             let block = PROBERS.iter().find(|known| **known == name);
             let block = block.and_then(|known| if fields.peek(known) { fields.get(known) } else { None });
             let block = block.unwrap_or(&nothing);
-            let _ = self.fields(block, "the settings of a prober", |fields| {
+            let _ = self.fields(block, "a prober's block", |fields| {
                 families = self.families(fields);
                 found = match name {
                     "http" => self.http_module(fields).map(|http| Prober::Http(Box::new(http))),
@@ -269,7 +269,7 @@ impl Context<'_> {
 
     /// Reports a key without which a failing target could look good.
     fn unsupported(&self, fields: &Fields<'_>, key: &str, why: &str) {
-        let message = format!("`{key}` of blackbox_exporter is not there");
+        let message = format!("`{key}` of blackbox_exporter cannot be honoured here");
         self.problems.wrong_hint(fields.at(key), message, why);
     }
 
@@ -283,3 +283,6 @@ impl Context<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
