@@ -52,11 +52,12 @@ impl Exporter {
             .stderr(Stdio::null())
             .spawn()
             .expect("prometheus-blackbox-exporter, of the Debian package of that name");
-        let page = format!("http://{address}");
-        let healthy = format!("{page}/-/healthy");
+        // Made at once, so that it is ended whatever happens from here on.
+        let exporter = Self(child, format!("http://{address}"));
+        let healthy = format!("{}/-/healthy", exporter.1);
         let answers = async || reqwest::get(&healthy).await.is_ok();
         wait_until("blackbox_exporter listens", answers).await;
-        Self(child, page)
+        exporter
     }
 }
 
@@ -114,6 +115,7 @@ async fn told(page: &str, query: &str) -> (BTreeSet<String>, BTreeSet<String>) {
 #[tokio::test]
 #[ignore = "needs prometheus-blackbox-exporter"]
 async fn both_tell_the_same() {
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("probes");
     std::fs::create_dir_all(&folder).unwrap();

@@ -34,10 +34,7 @@ const FILES: [(&str, &str); 14] = [
     ("probes/grpc.yaml", include_str!("../../probes/grpc.yaml")),
     ("probes/mqtt.yaml", include_str!("../../probes/mqtt.yaml")),
     ("probes/mobile.yaml", include_str!("../../probes/mobile.yaml")),
-    (
-        "probes/blackbox-modules.yaml",
-        include_str!("../../probes/blackbox-modules.yaml"),
-    ),
+    ("probes/blackbox-modules.yaml", include_str!("../../probes/blackbox-modules.yaml")),
     ("alerts/slos.yaml", include_str!("../../alerts/slos.yaml")),
     ("alerts/routing.yaml", include_str!("../../alerts/routing.yaml")),
 ];

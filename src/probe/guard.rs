@@ -77,11 +77,8 @@ impl AddressGuard {
             Self::Only(_) => {
                 let address = place.address;
                 let example = SocketAddr::new(address, place.port.unwrap_or_default());
-                let example = if place.port.is_some() {
-                    example.to_string()
-                } else {
-                    address.to_string()
-                };
+                let example =
+                    if place.port.is_some() { example.to_string() } else { address.to_string() };
                 Err(format!(
                     "{address} is not allowed; if it may be probed on request, say so in \
                      radiosonde.yaml: blackbox: {{ allow: [ \"{example}\" ] }}"

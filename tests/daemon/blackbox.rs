@@ -157,8 +157,7 @@ async fn a_module_file_of_blackbox_exporter_is_probed_by() {
     ] {
         assert_lines(&ask(&format!("{http}/{path}"), module).await, &expected);
     }
-    let expected =
-        ["probe_success 1", "probe_expect_info{host=\"mail\",rest=\"ESMTP of ours\"} 1"];
+    let expected = ["probe_success 1", "probe_expect_info{host=\"mail\",rest=\"ESMTP of ours\"} 1"];
     assert_lines(&ask(lines, "smtp").await, &expected);
     let expected = ["probe_success 1", "probe_dns_answer_rrs 1", "probe_dns_query_succeeded 1"];
     assert_lines(&ask(names, "dns").await, &expected);

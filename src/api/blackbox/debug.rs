@@ -9,7 +9,11 @@ pub(super) fn text(report: &Report<'_>, metrics: &str) -> String {
     let mut out = String::from("Logs for the probe:\n");
     let mut log = Log { out: &mut out, report };
     let prober = report.module.prober.name();
-    log.line("info", "Beginning probe", &[("probe", prober), ("timeout_seconds", &seconds(report))]);
+    log.line(
+        "info",
+        "Beginning probe",
+        &[("probe", prober), ("timeout_seconds", &seconds(report))],
+    );
     for step in &report.run.steps {
         log.step(step);
     }
@@ -17,7 +21,8 @@ pub(super) fn text(report: &Report<'_>, metrics: &str) -> String {
         log.line("info", "Talked to address", &[("ip", &address.to_string())]);
     }
     for answer in &report.seen.answers {
-        let fields = [("status_code", answer.status.to_string()), ("body_bytes", answer.length.to_string())];
+        let fields =
+            [("status_code", answer.status.to_string()), ("body_bytes", answer.length.to_string())];
         let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
         log.line("info", "Received HTTP response", &fields);
     }
@@ -81,7 +86,11 @@ impl Log<'_, '_> {
 
 fn value(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '=' | '\\');
-    if !text.is_empty() && text.chars().all(is_plain) { text.to_owned() } else { format!("{text:?}") }
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("{text:?}")
+    }
 }
 
 /// What stands before an `@` in a URL is nobody's business.

@@ -131,14 +131,8 @@ async fn answer(
         return Err(refused(state, "address", StatusCode::FORBIDDEN, words));
     }
     let verdict = module.judge(&run, &seen);
-    let report = Report {
-        module: &module,
-        target,
-        timeout,
-        run: &run,
-        seen: &seen,
-        verdict: &verdict,
-    };
+    let report =
+        Report { module: &module, target, timeout, run: &run, seen: &seen, verdict: &verdict };
     let metrics = families::text(&report).map_err(|error| {
         tracing::error!(%error, "the metrics of a probe cannot be rendered");
         (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())

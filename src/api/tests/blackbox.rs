@@ -52,8 +52,7 @@ fn http() -> HttpModule {
 
 fn modules(guard: AddressGuard) -> Modules {
     let tcp = TcpModule { tls: false, options: TlsOptions::default(), dialogue: Vec::new() };
-    let probers =
-        [("http_2xx", Prober::Http(Box::new(http()))), ("tcp_connect", Prober::Tcp(tcp))];
+    let probers = [("http_2xx", Prober::Http(Box::new(http()))), ("tcp_connect", Prober::Tcp(tcp))];
     let module = |(name, prober): (&str, Prober)| {
         let families = Families { prefers_v6: false, fallback: true };
         let name = name.to_owned();
@@ -171,7 +170,8 @@ async fn the_resolved_address_is_judged() {
             } else {
                 target.clone()
             };
-            let (status, text) = ask(&served, &format!("target={target}&module={module}"), &[]).await;
+            let (status, text) =
+                ask(&served, &format!("target={target}&module={module}"), &[]).await;
             assert_eq!(status, 403, "{target} {module}: {text}");
             assert!(text.contains("is refused"), "{text}");
         }
@@ -192,7 +192,8 @@ async fn redirects_are_judged() {
     let (address, _server) = server(router).await;
     let served = Served::start_with(modules(only(&address)), Guard::default()).await;
     for path in ["inner", "meta"] {
-        let (status, text) = ask(&served, &format!("target={address}/{path}&debug=true"), &[]).await;
+        let (status, text) =
+            ask(&served, &format!("target={address}/{path}&debug=true"), &[]).await;
         assert_eq!(status, 200, "the target itself is allowed: {text}");
         assert!(text.contains("\nprobe_success 0\n"), "{text}");
         assert!(text.contains("is refused"), "{text}");

@@ -33,9 +33,8 @@ impl Context<'_> {
         }
         let recursion = fields.flag("recursion_desired").unwrap_or(true);
         let rcodes = fields.get("valid_rcodes").map(|node| self.rcodes(node));
-        let sections =
-            ["validate_answer_rrs", "validate_authority_rrs", "validate_additional_rrs"]
-                .map(|key| fields.get(key).map(|node| self.record_rules(node)).unwrap_or_default());
+        let sections = ["validate_answer_rrs", "validate_authority_rrs", "validate_additional_rrs"]
+            .map(|key| fields.get(key).map(|node| self.record_rules(node)).unwrap_or_default());
         let tls = self.tls_config(fields);
         Some(DnsModule {
             step: DnsStep {

@@ -101,11 +101,7 @@ impl Context<'_> {
     }
 
     /// `compression: gzip` asks for it, too.
-    fn compression(
-        &self,
-        fields: &mut Fields<'_>,
-        headers: &mut Headers,
-    ) -> Option<Compression> {
+    fn compression(&self, fields: &mut Fields<'_>, headers: &mut Headers) -> Option<Compression> {
         let words = [
             ("gzip", Some(Compression::Gzip)),
             ("deflate", Some(Compression::Deflate)),

@@ -143,7 +143,8 @@ impl Context<'_> {
                 self.problems.wrong_hint(at, message, suggestion(name, &PROBERS, "prober"));
             }
             let block = PROBERS.iter().find(|known| **known == name);
-            let block = block.and_then(|known| if fields.peek(known) { fields.get(known) } else { None });
+            let block =
+                block.and_then(|known| if fields.peek(known) { fields.get(known) } else { None });
             let block = block.unwrap_or(&nothing);
             let _ = self.fields(block, "a prober's block", |fields| {
                 families = self.families(fields);
@@ -189,7 +190,11 @@ impl Context<'_> {
     fn icmp_module(&self, fields: &mut Fields<'_>) -> Option<IcmpModule> {
         self.refuse(fields, &["source_ip_address"], "echoes leave by the system's choice");
         if fields.flag("dont_fragment") == Some(true) {
-            self.unsupported(fields, "dont_fragment", "whether packets are cut up is the system's choice");
+            self.unsupported(
+                fields,
+                "dont_fragment",
+                "whether packets are cut up is the system's choice",
+            );
         }
         let narrow = |number: Option<u64>| number.and_then(|number| u16::try_from(number).ok());
         let size = narrow(fields.integer("payload_size", 0..=1_400)).unwrap_or(28);

@@ -5,15 +5,8 @@ use super::super::tree::{Entry, Node, Value};
 use std::fmt::Write as _;
 
 /// Keys whose values are never shown.
-const SECRETS: [&str; 7] = [
-    "bearer_token",
-    "client_secret",
-    "credentials",
-    "key",
-    "password",
-    "proxy_url",
-    "secrets",
-];
+const SECRETS: [&str; 7] =
+    ["bearer_token", "client_secret", "credentials", "key", "password", "proxy_url", "secrets"];
 const HIDDEN: &str = "<secret>";
 
 /// The YAML of a mapping.

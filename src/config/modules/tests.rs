@@ -45,10 +45,8 @@ fn the_usual_modules_are_there() {
         ]
     );
     let shipped = load(&[("a.yaml", include_str!("../../../probes/blackbox-modules.yaml"))]);
-    let kinds: std::collections::BTreeSet<&str> = names(&shipped)
-        .iter()
-        .map(|name| module(&shipped, name).prober.name())
-        .collect();
+    let kinds: std::collections::BTreeSet<&str> =
+        names(&shipped).iter().map(|name| module(&shipped, name).prober.name()).collect();
     assert_eq!(kinds.len(), super::PROBERS.len(), "{kinds:?}");
     assert_eq!(names(&load(&[("a.yaml", "modules: { one: { prober: icmp } }")])), ["one"]);
 }
@@ -56,7 +54,10 @@ fn the_usual_modules_are_there() {
 /// Guarantees the defaults that blackbox_exporter has and probes have not.
 #[test]
 fn defaults_are_those_of_blackbox_exporter() {
-    let loaded = load(&[("a.yaml", "modules: { a: { prober: http }, b: { prober: dns, dns: { query_name: a.test } } }")]);
+    let loaded = load(&[(
+        "a.yaml",
+        "modules: { a: { prober: http }, b: { prober: dns, dns: { query_name: a.test } } }",
+    )]);
     let http = module(&loaded, "a");
     assert!(http.families.prefers_v6 && http.families.fallback && http.timeout.is_none());
     let Prober::Http(http) = &http.prober else { unreachable!("http") };
@@ -64,7 +65,10 @@ fn defaults_are_those_of_blackbox_exporter() {
     assert_eq!(http.step.version, HttpVersion::Auto);
     let dns = module(&loaded, "b");
     let Prober::Dns(dns) = &dns.prober else { unreachable!("dns") };
-    assert_eq!((dns.step.record_type, dns.step.min_answers, dns.step.recursion), (255, Some(0), true));
+    assert_eq!(
+        (dns.step.record_type, dns.step.min_answers, dns.step.recursion),
+        (255, Some(0), true)
+    );
     assert!(dns.step.accept_truncated && dns.step.rcodes.is_empty());
 }
 
@@ -103,8 +107,12 @@ fn secrets_and_dollars_arrive_as_they_are() {
     assert!(!step.url.replace("$$", "").contains('$'), "{}", step.url);
     assert_eq!(step.tls.server_name.as_deref(), Some("b.test"));
     let header = |name: &str| step.headers.iter().find(|(known, _)| known == name).map(|(_, v)| v);
-    assert!(matches!(header("authorization"), Some(HeaderText::Secret(text)) if text.reveal() == "Bearer s3cr$$t"));
-    assert!(matches!(header("cookie"), Some(HeaderText::Secret(text)) if text.reveal() == "crumbs-$$1"));
+    assert!(
+        matches!(header("authorization"), Some(HeaderText::Secret(text)) if text.reveal() == "Bearer s3cr$$t")
+    );
+    assert!(
+        matches!(header("cookie"), Some(HeaderText::Secret(text)) if text.reveal() == "crumbs-$$1")
+    );
     assert_eq!(header("host").map(HeaderText::reveal), Some("b.test:8080"));
 }
 

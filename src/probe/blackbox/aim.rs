@@ -10,7 +10,8 @@ use crate::probe::dns::{DnsStep, parse_server};
 use crate::probe::grpc::{Call, GrpcStep};
 use crate::probe::icmp::{Family, IcmpStep, is_host};
 use crate::probe::spec::{
-    Action, Cadence, Expect, HeaderText, HttpStep, ProbeSpec, Repeat, Step, TextCheck, WebSocketStep,
+    Action, Cadence, Expect, HeaderText, HttpStep, ProbeSpec, Repeat, Step, TextCheck,
+    WebSocketStep,
 };
 use crate::probe::tcp::{TcpStep, Turn};
 use crate::probe::writes::WriteTarget;
@@ -94,7 +95,9 @@ fn http(module: &HttpModule, target: &str, hostname: Option<&str>) -> Result<Htt
     if let Some(hostname) = hostname {
         let host = literal(hostname);
         if given.as_ref().is_some_and(|given| given.reveal() != host) {
-            return Err("the module sets the header Host to another name than `hostname`".to_owned());
+            return Err(
+                "the module sets the header Host to another name than `hostname`".to_owned()
+            );
         }
         if given.is_none() {
             step.headers.push((HOST.to_owned(), HeaderText::Plain(host)));
@@ -127,7 +130,9 @@ fn tcp(module: &TcpModule, target: &str, hostname: Option<&str>) -> Result<TcpSt
     let mut turns = Vec::new();
     for Exchange { expect, send, starttls, .. } in &module.dialogue {
         let text = expect.clone().map(TextCheck::Matches);
-        turns.extend(text.map(|text| Turn::ExpectLine(ExpectText { text: Some(text), within: None })));
+        turns.extend(
+            text.map(|text| Turn::ExpectLine(ExpectText { text: Some(text), within: None })),
+        );
         turns.extend(send.as_ref().map(|text| Turn::Send(format!("{text}\n"))));
         turns.extend(starttls.then_some(Turn::StartTls));
     }

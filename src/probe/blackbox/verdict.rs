@@ -203,7 +203,8 @@ fn inflate(from: impl Read) -> (Vec<u8>, bool) {
 
 impl RecordRules {
     fn judge(&self, records: &[String]) -> Result<(), String> {
-        let required = !self.fail_if_not_matches.is_empty() || !self.fail_if_none_matches.is_empty();
+        let required =
+            !self.fail_if_not_matches.is_empty() || !self.fail_if_none_matches.is_empty();
         if records.is_empty() && required {
             return Err("there is no record to match".to_owned());
         }

@@ -220,8 +220,9 @@ impl Question {
 
 impl Sections {
     fn of(message: &Message) -> Self {
-        let texts =
-            |records: &[Record]| records.iter().take(MAX_RECORDS).map(zone_text).collect::<Vec<_>>();
+        let texts = |records: &[Record]| {
+            records.iter().take(MAX_RECORDS).map(zone_text).collect::<Vec<_>>()
+        };
         let mut additional = texts(&message.additionals);
         additional.extend(message.edns.as_ref().map(|_| ";; OPT".to_owned()));
         Self { answer: texts(&message.answers), authority: texts(&message.authorities), additional }
