@@ -136,7 +136,7 @@ impl Context<'_> {
             let (mut found, mut families) = (None, Families { prefers_v6: true, fallback: true });
             fields.allow(&PROBERS);
             fields.allow(&["unix"]);
-            let Some(name) = prober else { return None };
+            let name = prober?;
             if !PROBERS.contains(&name) {
                 let message = format!("there is no prober `{}`", quoted(name));
                 let at = fields.at("prober");
