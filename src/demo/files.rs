@@ -112,7 +112,7 @@ mod tests {
             let value: serde_json::Value = serde_saphyr::from_str(text).expect(path);
             let sections: Vec<&String> = value.as_object().expect(path).keys().collect();
             let allowed: &[&str] = match path.split_once('/') {
-                Some(("probes", _)) => &["probes", "networks", "modules"],
+                Some(("probes", _)) => &["probes", "modules", "networks"],
                 _ => &["slos", "receivers", "route", "heartbeat"],
             };
             assert!(sections.iter().all(|section| allowed.contains(&section.as_str())), "{path}");

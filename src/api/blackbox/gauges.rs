@@ -28,7 +28,7 @@ const HELP: [(&str, &str); 39] = [
     ("probe_http_content_length", "Length of the body as the head says it, -1 where it does not."),
     ("probe_http_duration_seconds", "Time that the requests took by phase, over all redirects."),
     ("probe_http_last_modified_timestamp_seconds", "Last-Modified as Unix time."),
-    ("probe_http_redirects", "Redirects that were followed."),
+    ("probe_http_redirects", "Redirects that were received."),
     ("probe_http_ssl", "Whether the last answer came over TLS."),
     ("probe_http_status_code", "Status of the last answer."),
     ("probe_http_uncompressed_body_length", "Length of the last body once inflated."),
@@ -63,7 +63,9 @@ impl Gauges {
             pair.set_value((*value).to_owned());
             pair
         };
-        let mut metric = Metric::from_label(labels.iter().map(pair).collect());
+        let mut pairs: Vec<LabelPair> = labels.iter().map(pair).collect();
+        pairs.sort_by(|a, b| a.name().cmp(b.name()));
+        let mut metric = Metric::from_label(pairs);
         let mut gauge = Gauge::default();
         gauge.set_value(value);
         metric.set_gauge(gauge);

@@ -18,14 +18,17 @@ pub(super) fn add(report: &Report<'_>, gauges: &mut Gauges) {
         ("processing", phases(run, &[Phase::Send, Phase::Wait])),
         ("transfer", phases(run, &[Phase::Receive])),
     ];
-    by_phase("probe_http_duration_seconds", &lengths, gauges);
+    // Of a target without an address no other phase is told.
+    let known = if seen.addresses.is_empty() { 1 } else { lengths.len() };
+    by_phase("probe_http_duration_seconds", lengths.get(..known).unwrap_or_default(), gauges);
     let last = seen.answers.last();
     let status = last.map(|answer| answer.status);
     // An answer whose body broke off was not seen whole, but its status was.
     let status = status.or_else(|| run.steps.last()?.status).unwrap_or_default();
     gauges.set("probe_http_status_code", &[], f64::from(status));
     gauges.set("probe_http_version", &[], last.map_or(0.0, version));
-    let redirects = seen.answers.len().saturating_sub(1);
+    // One that was not followed counts as well.
+    let redirects = seen.answers.iter().filter(|answer| is_redirect(answer)).count();
     gauges.set("probe_http_redirects", &[], redirects as f64);
     gauges.set("probe_http_ssl", &[], flag(last.is_some_and(|answer| answer.tls)));
     gauges.set("probe_http_content_length", &[], last.map_or(0.0, content_length));
@@ -40,6 +43,11 @@ pub(super) fn add(report: &Report<'_>, gauges: &mut Gauges) {
         tls(handshake, gauges);
         gauges.set("probe_tls_cipher_info", &[("cipher", &handshake.cipher)], 1.0);
     }
+}
+
+fn is_redirect(answer: &SeenAnswer) -> bool {
+    matches!(answer.status, 301 | 302 | 303 | 307 | 308)
+        && answer.headers.contains_key(header::LOCATION)
 }
 
 fn version(answer: &SeenAnswer) -> f64 {

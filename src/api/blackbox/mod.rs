@@ -69,6 +69,12 @@ impl Blackbox {
         Self { modules: RwLock::new(modules), place, is_open_here }
     }
 
+    /// Leaves no room for a run, as long as what is handed back is kept.
+    #[cfg(test)]
+    pub(crate) fn crowd(&self) -> Option<impl Drop + use<>> {
+        self.place.crowd(0)
+    }
+
     /// Other modules from now on.
     pub fn replace(&self, modules: Arc<Modules>) {
         *self.modules.write() = modules;

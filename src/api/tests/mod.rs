@@ -1,6 +1,7 @@
 //! The JSON API as its clients see it: a server on loopback with something of everything, every
 //! operation of its own document, and what it says to requests that are wrong.
 
+mod blackbox;
 mod schema;
 mod served;
 

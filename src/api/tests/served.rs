@@ -26,7 +26,6 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use parking_lot::RwLock;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -38,7 +37,9 @@ pub(super) const RUN: &str = "07070707070707070707070707070707";
 
 /// The server, until dropped.
 pub(super) struct Served {
-    address: String,
+    pub(super) address: String,
+    pub(super) telemetry: Telemetry,
+    pub(super) blackbox: Arc<Blackbox>,
     shutdown: Shutdown,
     seen: watch::Sender<u64>,
 }
@@ -77,6 +78,16 @@ impl Actions for Obliging {
 
 impl Served {
     pub(super) async fn start() -> Self {
+        let modules = Modules {
+            modules: Default::default(),
+            guard: AddressGuard::Anywhere,
+            writes: [].into(),
+        };
+        Self::start_with(modules, Guard::default()).await
+    }
+
+    /// The same with modules and tokens.
+    pub(super) async fn start_with(modules: Modules, guard: Guard) -> Self {
         // A second installation, by another test, would fail.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -84,24 +95,24 @@ impl Served {
         let (shutdown, (news, seen)) = (Shutdown::new(), watch::channel(0));
         let telemetry = Telemetry::new();
         let context = Context::new(Clock::system(), telemetry.clone());
-        let modules =
-            Modules { modules: BTreeMap::new(), guard: AddressGuard::Anywhere, writes: [].into() };
         let place = OnDemand::start(context).expect("a thread");
+        let is_open_here = guard.tokens.is_empty();
+        let blackbox = Arc::new(Blackbox::new(Arc::new(modules), place, is_open_here));
         let state = ApiState {
-            blackbox: Arc::new(Blackbox::new(Arc::new(modules), place, true)),
             core: Arc::new(RwLock::new(full())),
             history: Arc::new(MemoryHistory::new()),
             actions: Arc::new(Obliging),
             clock: Clock::manual(NOW),
-            telemetry,
+            telemetry: telemetry.clone(),
             surroundings: Arc::new(around),
             seen,
             ready: Arc::new(AtomicBool::new(true)),
-            guard: Arc::new(Guard::default()),
+            blackbox: Arc::clone(&blackbox),
+            guard: Arc::new(guard),
             shutdown: shutdown.clone(),
         };
         drop(tokio::spawn(serve(listener, state)));
-        Self { address, shutdown, seen: news }
+        Self { address, shutdown, seen: news, telemetry, blackbox }
     }
 
     /// Status and JSON of an answer.

@@ -47,7 +47,7 @@ impl Context<'_> {
         Some(HttpModule {
             step: HttpStep {
                 flow_checks: crate::probe::spec::FlowChecks::default(),
-                method: method.unwrap_or(Some("GET".to_owned()))?,
+                method: method.flatten().unwrap_or_else(|| "GET".to_owned()),
                 url: String::new(),
                 headers,
                 body,

@@ -136,7 +136,7 @@ impl Context<'_> {
             let (mut found, mut families) = (None, Families { prefers_v6: true, fallback: true });
             fields.allow(&PROBERS);
             fields.allow(&["unix"]);
-            let Some(name) = prober else { return None };
+            let name = prober?;
             if !PROBERS.contains(&name) {
                 let message = format!("there is no prober `{}`", quoted(name));
                 let at = fields.at("prober");
@@ -146,7 +146,7 @@ impl Context<'_> {
             let block =
                 block.and_then(|known| if fields.peek(known) { fields.get(known) } else { None });
             let block = block.unwrap_or(&nothing);
-            let _ = self.fields(block, "the settings of a prober", |fields| {
+            let _ = self.fields(block, "a prober's block", |fields| {
                 families = self.families(fields);
                 found = match name {
                     "http" => self.http_module(fields).map(|http| Prober::Http(Box::new(http))),
@@ -274,7 +274,7 @@ impl Context<'_> {
 
     /// Reports a key without which a failing target could look good.
     fn unsupported(&self, fields: &Fields<'_>, key: &str, why: &str) {
-        let message = format!("`{key}` of blackbox_exporter is not there");
+        let message = format!("`{key}` of blackbox_exporter cannot be honoured here");
         self.problems.wrong_hint(fields.at(key), message, why);
     }
 
@@ -288,3 +288,6 @@ impl Context<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,7 +150,8 @@ pub struct DnsModule {
 pub struct RecordRules {
     /// None may match any record.
     pub fail_if_matches: Vec<Regex>,
-    /// Not all records may match.
+    /// Each must match every record, which is what blackbox_exporter does with them, not what it
+    /// calls them.
     pub fail_if_all_match: Vec<Regex>,
     /// Each must match every record.
     pub fail_if_not_matches: Vec<Regex>,

@@ -218,8 +218,9 @@ impl RecordRules {
             }
         }
         let all = |pattern: &Regex| records.iter().all(|record| pattern.is_match(record));
-        if !self.fail_if_all_match.is_empty() && self.fail_if_all_match.iter().all(all) {
-            return Err("all records match".to_owned());
+        // Not what the name says, but what blackbox_exporter does: rules that hold there must hold here.
+        if !self.fail_if_all_match.iter().all(all) {
+            return Err("not all records match fail_if_all_match_regexp".to_owned());
         }
         let none = !records.iter().any(|record| any(&self.fail_if_none_matches, record));
         if !self.fail_if_none_matches.is_empty() && none {
