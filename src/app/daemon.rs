@@ -167,9 +167,7 @@ pub async fn run(
     let receivers = CourierConfig { receivers: settings.receivers.clone() };
     let courier = Courier::start(receivers, clock.clone(), telemetry.clone(), couriers, outcomes);
     let (runs, finished) = mpsc::channel(RESULT_QUEUE);
-    let context = probe::Context::new(clock.clone(), telemetry.clone());
-    context.limits.replace(daemon.limits.clone());
-    context.maintenance.replace(settings.maintenance.clone());
+    let context = context(&settings, &clock, &telemetry);
     let (limits, maintenance) = (context.limits.clone(), context.maintenance.clone());
     let scheduler = Scheduler::start(context, runs, settings.probes.clone())?;
     deciders.spawn(results::run(engine.clone(), collector.probes.take(), finished));
@@ -223,6 +221,14 @@ pub async fn run(
     end(running, stages, last).await;
     Collector::end(collector.take_provider()).await;
     Ok(())
+}
+
+/// What all runs of probes share.
+fn context(settings: &Settings, clock: &Clock, telemetry: &Telemetry) -> probe::Context {
+    let context = probe::Context::new(clock.clone(), telemetry.clone());
+    context.limits.replace(settings.daemon.limits.clone());
+    context.maintenance.replace(settings.maintenance.clone());
+    context
 }
 
 /// Doors first, then decisions, then deliveries, then one last checkpoint, then the journal.
