@@ -155,9 +155,7 @@ pub async fn run(
     let engine = Engine::new(core, journal, clock.clone(), telemetry.clone(), own_spans);
     let handle = Handle::new(engine.clone(), addresses);
     let guard = Arc::new(Guard { tokens: daemon.api_tokens.clone() });
-    let context = probe::Context::new(clock.clone(), telemetry.clone());
-    context.limits.replace(daemon.limits.clone());
-    context.maintenance.replace(settings.maintenance.clone());
+    let context = context(&settings, &clock, &telemetry);
     let (limits, maintenance) = (context.limits.clone(), context.maintenance.clone());
     let blackbox = opening::blackbox(&settings, &context)?;
     let shared = (Arc::clone(&blackbox), guard, servers.clone());
@@ -229,6 +227,14 @@ pub async fn run(
     end(running, stages, last).await;
     Collector::end(collector.take_provider()).await;
     Ok(())
+}
+
+/// What all runs of probes share.
+fn context(settings: &Settings, clock: &Clock, telemetry: &Telemetry) -> probe::Context {
+    let context = probe::Context::new(clock.clone(), telemetry.clone());
+    context.limits.replace(settings.daemon.limits.clone());
+    context.maintenance.replace(settings.maintenance.clone());
+    context
 }
 
 /// Doors first, then decisions, then deliveries, then one last checkpoint, then the journal.

@@ -6,6 +6,7 @@ use super::super::writes::WriteTarget;
 use super::super::{Context, SlotStart, run_once};
 use super::servers::{Server, echo, http, websocket};
 use super::{assert_failure, assert_success, connect, context, get, spec, step};
+use crate::base::clock::{Clock, MonoNanos};
 use crate::model::probe::{FailureReason, Outcome, ProbeRun};
 use axum::Router;
 use axum::routing::get as on_get;
@@ -14,7 +15,7 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn limit(server: &Server) -> Limit {
     let name = server.address.to_string();
@@ -41,16 +42,15 @@ fn talker(server: &Server, count: u32) -> ProbeSpec {
 }
 
 /// A server that notes when each message came.
-#[expect(clippy::disallowed_methods, reason = "the server's own view of the time")]
-async fn listening() -> (Server, Arc<Mutex<Vec<Instant>>>) {
+async fn listening() -> (Server, Arc<Mutex<Vec<MonoNanos>>>) {
     let came = Arc::new(Mutex::new(Vec::new()));
-    let notes = Arc::clone(&came);
+    let (notes, clock) = (Arc::clone(&came), Clock::system());
     let server = websocket(move |mut socket| {
-        let notes = Arc::clone(&notes);
+        let (notes, clock) = (Arc::clone(&notes), clock.clone());
         async move {
             while let Some(Ok(message)) = socket.next().await {
                 if message.is_text() {
-                    notes.lock().push(Instant::now());
+                    notes.lock().push(clock.monotonic());
                 }
             }
         }
@@ -59,7 +59,7 @@ async fn listening() -> (Server, Arc<Mutex<Vec<Instant>>>) {
 }
 
 /// Waits until exactly so many messages came: the last may still be under way.
-async fn arrived(came: &Mutex<Vec<Instant>>, count: usize) {
+async fn arrived(came: &Mutex<Vec<MonoNanos>>, count: usize) {
     let all = async {
         while came.lock().len() < count {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -86,7 +86,7 @@ async fn messages_keep_their_rate() {
     arrived(&came, 121).await;
     let came = came.lock();
     let (first, last) = (came.first().expect("messages"), came.last().expect("messages"));
-    let rate = (came.len() - 1) as f64 / last.duration_since(*first).as_secs_f64();
+    let rate = (came.len() - 1) as f64 / last.since(*first).as_secs_f64();
     assert!((39.6..=40.4).contains(&rate), "{rate} a second");
     assert!(context.telemetry.probe_throttled_messages_total.get() >= 119);
 }
