@@ -12,6 +12,7 @@ mod ledger;
 mod mqtt;
 mod mqtt_broker;
 mod network;
+mod network_udp;
 mod phases;
 mod reference;
 mod scheduler;
