@@ -12,7 +12,7 @@ use crate::base::clock::{Clock, MonoNanos};
 use crate::base::error::Chain;
 use crate::model::probe::{Failure, FailureReason};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::UdpSocket;
 
 /// What fits into a datagram over IPv4, bytes.
@@ -24,6 +24,7 @@ const MAX_DATAGRAM: usize = 1 << 16;
 #[derive(Debug)]
 pub(super) struct Datagrams {
     socket: Socket,
+    own: Option<SocketAddr>,
     clock: Clock,
     buffer: Vec<u8>,
 }
@@ -115,11 +116,18 @@ impl Datagrams {
         };
         let socket = UdpSocket::bind(any).await?;
         socket.connect(address).await?;
+        let own = socket.local_addr().ok();
         let socket = match with.network {
             Some(network) => Socket::Shaped(ShapedUdp::new(socket, network.open(record.span()))),
             None => Socket::Bare(socket),
         };
-        Ok(Self { socket, clock: with.context.clock.clone(), buffer: vec![0; MAX_DATAGRAM] })
+        let clock = with.context.clock.clone();
+        Ok(Self { socket, own, clock, buffer: vec![0; MAX_DATAGRAM] })
+    }
+
+    /// The address of ours from which datagrams go; over an emulated network too.
+    pub(super) fn own_ip(&self) -> Option<IpAddr> {
+        self.own.map(|own| own.ip())
     }
 
     /// Sends one datagram of no more than [`MAX_PAYLOAD`] bytes; hands back the instants just before and after.

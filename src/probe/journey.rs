@@ -16,7 +16,9 @@ use super::runner::Context;
 use super::spec::{Action, Expect, MqttStep, ProbeSpec, Repeat, SseStep, Step, WebSocketStep};
 use super::stream::{Findings, OpenStream, StreamEnd};
 use super::template::Variables;
-use super::{grpc, http, ledger, mqtt, sse, stream, stun, tcp, tls_handshake, udp, websocket};
+use super::{
+    grpc, http, ledger, mqtt, sse, stream, stun, tcp, tls_handshake, turn, udp, websocket,
+};
 use crate::base::clock::{MonoNanos, UnixNanos, nanos};
 use crate::model::probe::{
     CheckResult, Failure, FailureReason, Phase, PhaseTiming, RunId, StepResult,
@@ -160,6 +162,7 @@ impl<'a> Journey<'a> {
             Action::Tls(tls) => tls_handshake::run(tls, with, record).await,
             Action::Udp(udp) => udp::run(udp, with, record).await,
             Action::Stun(stun) => stun::run(stun, with, record).await,
+            Action::Turn(turn) => turn::run(turn, with, record).await,
             Action::Grpc(grpc) => grpc::run(grpc, with, record).await,
             Action::Expect { on, expect } => {
                 let receivers = receivers(streams, on)?;

@@ -12,6 +12,7 @@ use super::network::Network;
 pub use super::stun::StunStep;
 pub use super::tcp::{TcpStep, Turn};
 pub use super::tls_handshake::{TlsStep, TlsVersion};
+pub use super::turn::{TurnCredentials, TurnStep};
 pub use super::udp::UdpStep;
 use super::writes::WriteTarget;
 use crate::base::secret::Secret;
@@ -93,6 +94,8 @@ pub enum Action {
     Udp(UdpStep),
     /// Sends a STUN binding request.
     Stun(StunStep),
+    /// Allocates a relayed address at a TURN server; may send through it.
+    Turn(TurnStep),
     /// One gRPC call and its answer, or a stream of answers.
     Grpc(GrpcStep),
     /// Connects to an MQTT server; may subscribe, publish, expect.
@@ -314,6 +317,7 @@ impl Action {
             Self::Tls(_) => "tls",
             Self::Udp(_) => "udp",
             Self::Stun(_) => "stun",
+            Self::Turn(_) => "turn",
             Self::Grpc(_) => "grpc",
             Self::Mqtt(_) => "mqtt",
             Self::Expect { .. } => "expect",

@@ -20,6 +20,8 @@ mod servers;
 mod sse;
 mod tcp;
 mod tls_handshake;
+mod turn;
+mod turn_server;
 mod udp;
 mod websocket;
 mod writes;

@@ -231,7 +231,7 @@ async fn stun_may_fail() {
 
     let echo = server(|_, request, _| vec![request.to_vec()]).await;
     let run = run_stun(brief, echo.address).await;
-    let words = "what came instead, 2 in all, is not an answer to a binding request";
+    let words = "what came instead, 2 in all, is not an answer to our request";
     assert_failure(&run, FailureReason::Protocol, words);
 
     let run = run_stun(long, closed().await).await;
