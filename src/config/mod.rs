@@ -47,6 +47,7 @@ mod tcp;
 mod template;
 mod tls;
 mod tree;
+mod turn;
 mod udp;
 mod writes;
 

@@ -129,17 +129,12 @@ impl Probes {
     }
 }
 
-/// Only what goes over TCP goes through the emulated network.
+/// What our own TCP and UDP sockets carry goes through the emulated network, nothing else.
 fn refuse_unshaped(fields: &Fields<'_>, steps: &[Step]) {
-    let unshaped = |step: &&Step| {
-        matches!(
-            step.action,
-            Action::Dns(_) | Action::Icmp(_) | Action::Exec(_) | Action::Udp(_) | Action::Stun(_)
-        )
-    };
+    let unshaped = |step: &&Step| matches!(step.action, Action::Icmp(_) | Action::Exec(_));
     if let Some(step) = steps.iter().find(unshaped) {
         let message = format!("`{}` does not go through an emulated network", step.action.block());
-        let hint = "only what goes over TCP connections does: remove network";
+        let hint = "only what goes over TCP and UDP does: remove network";
         fields.cx.problems.wrong_hint(fields.at("network"), message, hint);
     }
 }

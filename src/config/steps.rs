@@ -91,6 +91,7 @@ pub(super) const PROTOCOLS: &[&str] = &[
     "tls",
     "udp",
     "stun",
+    "turn",
     "grpc",
     "mqtt",
     "fallback",
@@ -211,6 +212,7 @@ impl<'t> Steps<'t> {
             "tls" => (self.tls_handshake(node).map(Action::Tls), Stream::None, None),
             "udp" => (self.udp(node).map(Action::Udp), Stream::None, None),
             "stun" => (self.stun(node).map(Action::Stun), Stream::None, None),
+            "turn" => (self.turn(node).map(Action::Turn), Stream::None, None),
             "mqtt" => {
                 let step = self.mqtt(node);
                 let publishes = step.as_ref().is_some_and(|step| step.publish.is_some());

@@ -17,7 +17,7 @@ use super::runner::Context;
 use super::spec::{Action, ProbeSpec, Repeat, Step};
 use super::stream::{Findings, OpenStream, StreamEnd};
 use super::template::Variables;
-use super::{grpc, http, ledger, stream, stun, tcp, tls_handshake, udp};
+use super::{grpc, http, ledger, stream, stun, tcp, tls_handshake, turn, udp};
 use super::{heartbeat, outage, reconnect};
 use crate::base::clock::{MonoNanos, UnixNanos, nanos};
 use crate::model::probe::{
@@ -176,6 +176,7 @@ impl<'a> Journey<'a> {
             Action::Tls(tls) => tls_handshake::run(tls, with, record).await,
             Action::Udp(udp) => udp::run(udp, with, record).await,
             Action::Stun(stun) => stun::run(stun, with, record).await,
+            Action::Turn(turn) => turn::run(turn, with, record).await,
             Action::Grpc(grpc) => grpc::run(grpc, with, record).await,
             Action::Expect { on, expect } => {
                 let receivers = receivers(streams, on)?;

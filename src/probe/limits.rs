@@ -291,6 +291,7 @@ fn url(action: &Action) -> Option<Url> {
         Action::Tls(step) => &step.url,
         Action::Udp(step) => &step.url,
         Action::Stun(step) => &step.url,
+        Action::Turn(step) => &step.url,
         Action::Dns(step) => return super::dns::url(step),
         Action::Icmp(step) => return Url::parse(&format!("icmp://{}", bracketed(&step.host))).ok(),
         Action::Exec(_)

@@ -80,6 +80,7 @@ mod template;
 mod tests;
 mod tls;
 mod tls_handshake;
+pub mod turn;
 mod udp;
 mod websocket;
 pub mod writes;

@@ -19,6 +19,7 @@ pub use super::reconnect::ReconnectStep;
 pub use super::stun::StunStep;
 pub use super::tcp::{TcpStep, Turn};
 pub use super::tls_handshake::{TlsStep, TlsVersion};
+pub use super::turn::{TurnCredentials, TurnStep};
 pub use super::udp::UdpStep;
 pub use super::websocket::{BinaryText, Deflate};
 use super::writes::WriteTarget;
@@ -106,6 +107,8 @@ pub enum Action {
     Udp(UdpStep),
     /// Sends a STUN binding request.
     Stun(StunStep),
+    /// Allocates a relayed address at a TURN server; may send through it.
+    Turn(TurnStep),
     /// One gRPC call and its answer, or a stream of answers.
     Grpc(GrpcStep),
     /// Connects to an MQTT server; may subscribe, publish, expect.
@@ -383,6 +386,7 @@ impl Action {
             Self::Tls(_) => "tls",
             Self::Udp(_) => "udp",
             Self::Stun(_) => "stun",
+            Self::Turn(_) => "turn",
             Self::Grpc(_) => "grpc",
             Self::Mqtt(_) => "mqtt",
             Self::Expect { .. } => "expect",

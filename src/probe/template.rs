@@ -256,6 +256,7 @@ fn action_texts(action: &Action) -> Vec<&str> {
         Action::Tls(tls) => texts.push(&tls.url),
         Action::Udp(udp) => udp.texts(&mut texts),
         Action::Stun(stun) => texts.push(&stun.url),
+        Action::Turn(turn) => turn.texts(&mut texts),
         Action::Grpc(grpc) => grpc_texts(grpc, &mut texts),
         Action::Mqtt(mqtt) => {
             texts.extend(mqtt.texts());

@@ -69,7 +69,7 @@ pub(super) async fn run(
     let awaited = Awaited::fill(&step.expect, "a datagram", with.variables)?;
     let mut addresses = Addresses::of(&target, with, record).await?;
     loop {
-        let (mut datagrams, address) = addresses.connect(&with.context.clock).await?;
+        let (mut datagrams, address) = addresses.connect(with, record).await?;
         let mut others = Others::default();
         // An address that refuses at once or later makes way for the next.
         let exchanged = match datagrams.send(text.as_bytes()).await {
