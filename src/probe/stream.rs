@@ -11,7 +11,7 @@ use super::failure::{Attempt, failure};
 use super::link::{Cut, Link};
 use super::record::StepRecord;
 use super::target::Target;
-use super::writes;
+use super::writes::{self, WriteTarget};
 use crate::base::clock::{Clock, MonoNanos};
 use crate::model::probe::{FailureReason, Phase};
 use bytes::Bytes;
@@ -130,6 +130,11 @@ pub(super) struct Findings {
 pub(super) trait Outlet: Debug + Send + Sync {
     /// Sends a text message; done when it is written.
     fn send(&mut self, text: String) -> BoxFuture<'_, Attempt<()>>;
+
+    /// Lets a write over the stream to `target` pass or refuses it.
+    fn admit(&self, target: &Target, allowed: &[WriteTarget]) -> Attempt<()> {
+        writes::admit(target, allowed)
+    }
 
     /// Waits until the peer has confirmed what was sent last; nothing where it does not confirm.
     fn confirmed(&mut self) -> BoxFuture<'_, Attempt<Option<Confirmation>>> {
@@ -387,7 +392,10 @@ pub(super) async fn send(
     with: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<MonoNanos> {
-    writes::admit(&stream.target, with.writes)?;
+    match &stream.outlet {
+        Some(outlet) => outlet.admit(&stream.target, with.writes)?,
+        None => writes::admit(&stream.target, with.writes)?,
+    }
     let from = record.now();
     write(stream, with.deadline, "sending over", |outlet| outlet.send(text)).await?;
     record.sent = Some(from);
