@@ -25,8 +25,6 @@ use crate::journal::files::SystemFiles;
 use crate::journal::{self, Sinks};
 use crate::model::series::History;
 use crate::notify::{Courier, CourierConfig};
-use crate::probe::limits::Limits;
-use crate::probe::maintenance::Calendar;
 use crate::probe::{self, Scheduler};
 use crate::store::data_dir::DataDir;
 use crate::telemetry::Telemetry;
@@ -64,10 +62,8 @@ pub struct Running {
     pub source: Source,
     /// Probes.
     pub scheduler: Scheduler,
-    /// How hard probes press their targets.
-    pub limits: Limits,
-    /// When probes rest.
-    pub maintenance: Calendar,
+    /// What all runs of probes share: how hard they press their targets, when they rest.
+    pub context: probe::Context,
     /// Probes on request.
     pub blackbox: Arc<Blackbox>,
     /// Deliveries.
@@ -154,10 +150,9 @@ pub async fn run(
     let core = Arc::new(RwLock::new(core));
     let engine = Engine::new(core, journal, clock.clone(), telemetry.clone(), own_spans);
     let handle = Handle::new(engine.clone(), addresses);
-    let guard = Arc::new(Guard { tokens: daemon.api_tokens.clone() });
     let context = context(&settings, &clock, &telemetry);
-    let (limits, maintenance) = (context.limits.clone(), context.maintenance.clone());
     let blackbox = opening::blackbox(&settings, &context)?;
+    let guard = Arc::new(Guard { tokens: daemon.api_tokens.clone() });
     let shared = (Arc::clone(&blackbox), guard, servers.clone());
     servers.spawn(api::serve(page, api_state(&handle, history, shared, &engine)));
     tracing::info!(page = %addresses.page, otlp_http = %addresses.otlp_http, otlp_grpc = %addresses.otlp_grpc, "listening");
@@ -174,7 +169,7 @@ pub async fn run(
     let receivers = CourierConfig { receivers: settings.receivers.clone() };
     let courier = Courier::start(receivers, clock.clone(), telemetry.clone(), couriers, outcomes);
     let (runs, finished) = mpsc::channel(RESULT_QUEUE);
-    let scheduler = Scheduler::start(context, runs, settings.probes.clone())?;
+    let scheduler = Scheduler::start(context.clone(), runs, settings.probes.clone())?;
     deciders.spawn(results::run(engine.clone(), collector.probes.take(), finished));
     deciders.spawn(evaluate_loop::run(engine.clone(), deciders.clone()));
     deciders.spawn(deliver_loop::run(engine.clone(), courier.clone(), deciders.clone()));
@@ -204,8 +199,7 @@ pub async fn run(
         reloading: tokio::sync::Mutex::new(()),
         source,
         scheduler,
-        limits,
-        maintenance,
+        context,
         blackbox,
         courier,
         deciders: deciders.clone(),

@@ -156,8 +156,8 @@ async fn put_into_force(running: &Running, settings: Settings) {
         Recount::new(new, &settings, &core)
     };
     recount.start(engine, &running.deciders);
-    running.limits.replace(settings.daemon.limits.clone());
-    running.maintenance.replace(settings.maintenance.clone());
+    running.context.limits.replace(settings.daemon.limits.clone());
+    running.context.maintenance.replace(settings.maintenance.clone());
     if let Err(error) = running.scheduler.replace(settings.probes.clone()) {
         tracing::error!(error = %Chain(&error), "some probes cannot be scheduled");
     }

@@ -66,8 +66,9 @@ impl Steps<'_> {
             let version =
                 fields.get("version").and_then(|n| self.cx.choice(n, "version", VERSIONS));
             let publish = fields.get("publish").and_then(|node| self.publish(node));
-            if let (Some(url), Some(MqttPublish { message: Some(_), .. })) = (&url, &publish) {
-                self.check_write(fields.at("publish"), url);
+            if let (Some(url), Some(MqttPublish { message: Some(_), topic, .. })) = (&url, &publish)
+            {
+                self.check_publish(fields.at("publish"), url, topic);
             }
             let subscribe = fields.get("subscribe").map(|node| self.filters(node));
             let retained =

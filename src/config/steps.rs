@@ -76,6 +76,8 @@ struct Earlier {
     count: u32,
     /// Where a message sent to its stream goes.
     target: Option<Url>,
+    /// MQTT: to which topic there.
+    topic: Option<String>,
 }
 
 /// The protocols' blocks: keys of a probe, and of a step.
@@ -181,12 +183,16 @@ impl<'t> Steps<'t> {
                     stream: Stream::None,
                     count: 1,
                     target: None,
+                    topic: None,
                 });
             }
             if let Some(own) = self.earlier.last_mut() {
                 own.name.clone_from(&name);
             }
             let count = self.count(fields);
+            if let Some(action) = action.as_ref().filter(|_| count > 1) {
+                self.check_client_ids(fields, action);
+            }
             let hold = self.hold(fields);
             let capture = fields.get("capture").map(|node| self.captures(node, &name));
             Some(Step { name, action: action?, count, hold, capture: capture.unwrap_or_default() })
@@ -196,6 +202,7 @@ impl<'t> Steps<'t> {
 
     /// A protocol block. What it opens is remembered as the newest step's.
     pub(super) fn action(&mut self, key: &str, node: &Node) -> Option<Action> {
+        let mut topic = None;
         let (action, stream, target) = match key {
             "http" => (self.http(node).map(Action::Http), Stream::None, None),
             "grpc" => (self.grpc(node).map(Action::Grpc), Stream::None, None),
@@ -215,8 +222,9 @@ impl<'t> Steps<'t> {
             "turn" => (self.turn(node).map(Action::Turn), Stream::None, None),
             "mqtt" => {
                 let step = self.mqtt(node);
-                let publishes = step.as_ref().is_some_and(|step| step.publish.is_some());
-                let stream = if publishes { Stream::TopicsAndRoute } else { Stream::Topics };
+                let publish = step.as_ref().and_then(|step| step.publish.as_ref());
+                topic = publish.map(|publish| publish.topic.clone());
+                let stream = if topic.is_some() { Stream::TopicsAndRoute } else { Stream::Topics };
                 let target = step.as_ref().and_then(|step| parse_specimen(&step.url));
                 (step.map(Action::Mqtt), stream, target)
             }
@@ -224,8 +232,27 @@ impl<'t> Steps<'t> {
             "fallback" => (self.fallback_step(node).map(Action::Fallback), Stream::Events, None),
             _ => (self.sse(node).map(Action::Sse), Stream::Events, None),
         };
-        self.earlier.push(Earlier { name: String::new(), stream, count: 1, target });
+        self.earlier.push(Earlier { name: String::new(), stream, count: 1, target, topic });
         action
+    }
+
+    /// Many connections to a broker under one name throw each other out.
+    fn check_client_ids(&self, fields: &Fields<'_>, action: &Action) {
+        let is_shared = |action: &Action| match action {
+            Action::Mqtt(mqtt) => {
+                mqtt.client_id.as_ref().is_some_and(|id| !id.contains("${run.receiver}"))
+            }
+            _ => false,
+        };
+        let shares = match action {
+            Action::Fallback(fallback) => fallback.streams.iter().any(is_shared),
+            action => is_shared(action),
+        };
+        if shares {
+            let message = "all receivers connect with one client_id and throw each other out";
+            let hint = "add ${run.receiver} to client_id:, or remove it";
+            self.cx.problems.wrong_hint(fields.at("count"), message, hint);
+        }
     }
 
     /// What the newest step leaves open.
@@ -307,8 +334,14 @@ impl<'t> Steps<'t> {
                     let message = "the step that connected names no topic to send to";
                     let hint = "add publish: { topic: … } to its mqtt: block";
                     self.cx.problems.wrong_hint(node.at, message, hint);
-                } else if let Some(target) = first.and_then(|step| step.target.as_ref()) {
-                    self.cx.check_write(node.at, target, self.writes);
+                } else if let Some(Earlier { target: Some(target), topic, .. }) = first {
+                    match topic {
+                        Some(topic) => {
+                            let topic = &super::template::specimen(topic);
+                            self.cx.check_publish(node.at, target, topic, self.writes);
+                        }
+                        None => self.cx.check_write(node.at, target, self.writes),
+                    }
                 }
                 Some(Action::Send { on: first?.name.clone(), send: send?, repeat })
             }
@@ -372,6 +405,14 @@ impl<'t> Steps<'t> {
     pub(super) fn check_write(&self, at: Place, url: &str) {
         if let Some(url) = parse_specimen(url) {
             self.cx.check_write(at, &url, self.writes);
+        }
+    }
+
+    /// Reports what is published to where nothing may be.
+    pub(super) fn check_publish(&self, at: Place, url: &str, topic: &str) {
+        if let Some(url) = parse_specimen(url) {
+            let topic = super::template::specimen(topic);
+            self.cx.check_publish(at, &url, &topic, self.writes);
         }
     }
 

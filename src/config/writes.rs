@@ -4,7 +4,7 @@
 use super::fields::Context;
 use super::scalar::quoted;
 use super::tree::{Node, Place};
-use crate::probe::writes::{WriteTarget, may_write};
+use crate::probe::writes::{WriteTarget, may_publish, may_write};
 use url::Url;
 
 impl Context<'_> {
@@ -22,14 +22,23 @@ impl Context<'_> {
 
     /// Reports a write to a target that is neither here nor on the list.
     pub(super) fn check_write(&self, at: Place, url: &Url, allowed: &[WriteTarget]) {
-        if may_write(url, allowed) {
-            return;
+        if !may_write(url, allowed) {
+            self.refuse_write(at, url.host_str().unwrap_or_default());
         }
-        let host = url.host_str().unwrap_or_default();
+    }
+
+    /// The same for what is published to a topic of a broker.
+    pub(super) fn check_publish(&self, at: Place, url: &Url, topic: &str, allowed: &[WriteTarget]) {
+        if !may_publish(url, topic, allowed) {
+            self.refuse_write(at, &format!("{}/{topic}", url.host_str().unwrap_or_default()));
+        }
+    }
+
+    fn refuse_write(&self, at: Place, place: &str) {
         self.problems.wrong_hint(
             at,
-            format!("this probe writes to {}, which is not allowed", quoted(host)),
-            format!("if it may, say so in radiosonde.yaml: writes: {{ allow: [ {host} ] }}"),
+            format!("this probe writes to {}, which is not allowed", quoted(place)),
+            format!("if it may, say so in radiosonde.yaml: writes: {{ allow: [ {place} ] }}"),
         );
     }
 }

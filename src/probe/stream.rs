@@ -12,7 +12,7 @@ use super::limits;
 use super::link::{Cut, Link};
 use super::record::StepRecord;
 use super::target::Target;
-use super::writes;
+use super::writes::{self, WriteTarget};
 use crate::base::clock::{Clock, MonoNanos};
 use crate::model::probe::{FailureReason, Phase};
 use bytes::Bytes;
@@ -131,6 +131,11 @@ pub(super) struct Findings {
 pub(super) trait Outlet: Debug + Send + Sync {
     /// Sends a text message; done when it is written.
     fn send(&mut self, text: String) -> BoxFuture<'_, Attempt<()>>;
+
+    /// Lets a write over the stream to `target` pass or refuses it.
+    fn admit(&self, target: &Target, allowed: &[WriteTarget]) -> Attempt<()> {
+        writes::admit(target, allowed)
+    }
 
     /// Waits until the peer has confirmed what was sent last; nothing where it does not confirm.
     fn confirmed(&mut self) -> BoxFuture<'_, Attempt<Option<Confirmation>>> {
@@ -393,7 +398,10 @@ pub(super) async fn send(
     with: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<MonoNanos> {
-    writes::admit(&stream.target, with.writes)?;
+    match &stream.outlet {
+        Some(outlet) => outlet.admit(&stream.target, with.writes)?,
+        None => writes::admit(&stream.target, with.writes)?,
+    }
     limits::pace(&stream.target, 1, with, record).await?;
     let from = record.now();
     write(stream, with.deadline, "sending over", |outlet| outlet.send(text)).await?;

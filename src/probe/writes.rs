@@ -4,7 +4,7 @@
 //! that to somebody else's production. `config/` asks when it reads a definition, and the engine
 //! once more before each write: what a run captured, or a redirect, may lead elsewhere.
 
-use super::failure::{Attempt, failure};
+use super::failure::{Attempt, failure, quote};
 use super::target::Target;
 use crate::model::probe::FailureReason;
 use std::net::Ipv4Addr;
@@ -52,14 +52,18 @@ impl WriteTarget {
     /// Whether this entry allows writing to `url`.
     #[must_use]
     pub fn allows(&self, url: &Url) -> bool {
+        self.allows_at(url, url.path())
+    }
+
+    /// The same for a path that is not the URL's.
+    fn allows_at(&self, url: &Url, path: &str) -> bool {
         let host = url.host_str().unwrap_or_default();
         let host_fits = match self.host.strip_prefix('*') {
             Some(suffix) => host.ends_with(suffix),
             None => host == self.host,
         };
         let port_fits = self.port.is_none_or(|port| url.port_or_known_default() == Some(port));
-        let path_fits = url
-            .path()
+        let path_fits = path
             .strip_prefix(self.path.as_str())
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         host_fits && port_fits && path_fits
@@ -91,6 +95,30 @@ fn is_loopback(url: &Url) -> bool {
 #[must_use]
 pub fn may_write(url: &Url, allowed: &[WriteTarget]) -> bool {
     is_loopback(url) || allowed.iter().any(|target| target.allows(url))
+}
+
+/// Whether probes may publish to `topic` of the broker at `url`. To the allow-list a topic is a path
+/// below its broker, taken as it is: to a broker `..` is a level like any other.
+#[must_use]
+pub fn may_publish(url: &Url, topic: &str, allowed: &[WriteTarget]) -> bool {
+    let path = format!("/{topic}");
+    is_loopback(url) || allowed.iter().any(|target| target.allows_at(url, &path))
+}
+
+/// [`admit`] for what is published to a topic.
+///
+/// # Errors
+/// As there.
+pub(super) fn admit_topic(target: &Target, topic: &str, allowed: &[WriteTarget]) -> Attempt<()> {
+    if may_publish(target.url(), topic, allowed) {
+        return Ok(());
+    }
+    let (host, topic) = (&target.host, quote(topic));
+    let text = format!(
+        "writing to {target}/{topic} is not allowed; if it may be, say so in radiosonde.yaml, with \
+         the topic or how it begins: writes: {{ allow: [ {host}/{topic} ] }}"
+    );
+    Err(failure(FailureReason::Local, text))
 }
 
 /// Lets a write pass or refuses it.
@@ -134,6 +162,25 @@ mod tests {
         assert_eq!(WriteTarget::parse("https://a.org"), None);
         assert_eq!(WriteTarget::parse("a.org:http"), None);
         assert_eq!(WriteTarget::parse(""), None);
+    }
+
+    /// Guarantees that an entry with a path stands for topics that begin with it, level by level, and
+    /// that no topic gets around it.
+    #[test]
+    fn topics_are_paths_below_their_broker() {
+        let check = |entry: &str, topic: &str, expected: bool| {
+            let allowed = [WriteTarget::parse(entry).expect(entry)];
+            let url = Url::parse("mqtts://mqtt.example.com:8883").unwrap();
+            assert_eq!(may_publish(&url, topic, &allowed), expected, "{entry} {topic}");
+        };
+        check("mqtt.example.com", "any/topic", true);
+        check("mqtt.example.com/rooms/probe", "rooms/probe", true);
+        check("mqtt.example.com:8883/rooms/probe/", "rooms/probe/a b", true);
+        check("mqtt.example.com/rooms/probe", "rooms/probes", false);
+        check("mqtt.example.com/rooms/probe", "/rooms/probe", false);
+        check("mqtt.example.com/rooms/probe", "rooms/else/../probe", false);
+        check("mqtt.example.com/rooms/probe", "rooms/probe/../else", true);
+        check("mqtt.example.com:1883", "rooms/probe", false);
     }
 
     /// Guarantees that this machine may always be written to, and nothing else without an entry.

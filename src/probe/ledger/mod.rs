@@ -1,7 +1,8 @@
 //! A step that keeps books on the numbered messages of a stream: exact loss, duplicates and order.
 //!
 //! The arithmetic is `books`'; here messages are taken from a stream until all that were sent have
-//! come, or its time is over. What carries no number is left for other steps.
+//! come and a moment has passed in which they might have come again, or its time is over. What carries
+//! no number is left for other steps.
 
 mod books;
 
@@ -14,7 +15,16 @@ use crate::model::probe::{FailureReason, Phase};
 use books::{Entries, Ledger, Terms};
 use serde_json::Value;
 use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_64;
 
+/// Publishers that a definition may name a number of.
+pub const MAX_PUBLISHERS: u32 = books::MAX_PUBLISHERS;
+/// Names of publishers are kept up to this many bytes; longer ones are told apart by a hash.
+const MAX_NAME_BYTES: usize = 200;
+/// Characters of a longer name that are kept.
+const KEPT_CHARS: usize = 40;
+/// A larger number is not one that a publisher has counted.
+const MAX_NUMBER: u64 = i64::MAX as u64;
 /// Publishers that are told one by one.
 const MAX_TOLD: usize = 8;
 
@@ -25,6 +35,9 @@ pub struct LedgerStep {
     pub sequence: String,
     /// JSON pointer to who numbered it; unless given, all numbers are one publisher's.
     pub publisher: Option<String>,
+    /// How many publishers there are, when that is known. With [`Self::publisher`] but without this a
+    /// step listens to its end, since another may begin at any time.
+    pub publishers: Option<u32>,
     /// How many each publisher sends, when that is known; the step ends when all have come.
     pub messages: Option<u64>,
     /// The first number.
@@ -33,6 +46,8 @@ pub struct LedgerStep {
     pub wraps_at: Option<u64>,
     /// The step ends after this, whatever has come.
     pub listen: Duration,
+    /// So long it listens on when all have come: some may come again.
+    pub settle: Duration,
     /// Numbers that may be lost.
     pub max_lost: u64,
     /// Numbers that may come again.
@@ -66,11 +81,16 @@ pub(super) async fn run(
     record: &mut StepRecord,
 ) -> Attempt<()> {
     let began = record.now();
-    let until = with.deadline.no_later_than(began.plus(step.listen));
+    let mut until = with.deadline.no_later_than(began.plus(step.listen));
     let sent = step.messages.map(|count| (step.first, count));
-    let mut ledger = Ledger::new(Terms { sent, wraps_at: step.wraps_at });
-    let (mut from, mut last, mut end) = (0, None, None);
-    while !ledger.is_complete() {
+    let publishers = if step.publisher.is_some() { step.publishers } else { Some(1) };
+    let mut ledger = Ledger::new(Terms { sent, wraps_at: step.wraps_at, publishers });
+    let (mut from, mut last, mut end, mut settles) = (0, None, None, false);
+    loop {
+        if !settles && ledger.is_complete() {
+            settles = true;
+            until = until.no_later_than(record.now().plus(step.settle));
+        }
         match stream.inbox.until(&until, |state| step.next(state, &mut from)).await {
             Ok(Found::Message(message)) => {
                 ledger.book(&message.publisher, message.number);
@@ -93,7 +113,7 @@ pub(super) async fn run(
             format!("{unread} messages came that there was no room for: the books are not exact");
         return Err(failure(FailureReason::Local, words));
     }
-    let judged = step.judge(ledger.balance(), record);
+    let judged = step.judge(&ledger, record);
     match (judged, end) {
         (Err((FailureReason::Lost, words)), Some(end)) => {
             Err(failure(end.reason, format!("{words}; {}", end.words)))
@@ -117,6 +137,9 @@ fn note(ledger: &Ledger, record: &mut StepRecord) {
     ];
     for (name, value) in sums {
         record.attribute(name, value.to_string());
+    }
+    if sum.outside > 0 {
+        record.attribute("ledger.outside", sum.outside.to_string());
     }
     let is_whole = |e: &Entries| e.lost == 0 && e.duplicates == 0 && e.reordered == 0;
     let faulty = ledger.accounts().filter(|(name, entries)| !name.is_empty() && !is_whole(entries));
@@ -147,11 +170,11 @@ impl LedgerStep {
 
     fn read(&self, body: &[u8]) -> Option<(String, u64)> {
         let json: Value = serde_json::from_slice(body).ok()?;
-        let number = json.pointer(&self.sequence)?.as_u64()?;
+        let number = json.pointer(&self.sequence)?.as_u64().filter(|n| *n <= MAX_NUMBER)?;
         let publisher = match &self.publisher {
             Some(pointer) => match json.pointer(pointer)? {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
+                Value::String(text) => short(text),
+                other => short(&other.to_string()),
             },
             None => String::new(),
         };
@@ -159,7 +182,12 @@ impl LedgerStep {
     }
 
     /// Holds the sums against what they may be; the first that is too high is the failure.
-    fn judge(&self, sum: Entries, record: &mut StepRecord) -> Result<(), (FailureReason, String)> {
+    fn judge(
+        &self,
+        ledger: &Ledger,
+        record: &mut StepRecord,
+    ) -> Result<(), (FailureReason, String)> {
+        let (sum, silent) = (ledger.balance(), ledger.silent());
         let nothing_came = sum.received == 0 && self.messages.is_none();
         let checks = [
             ("lost", FailureReason::Lost, sum.lost, self.max_lost),
@@ -176,11 +204,47 @@ impl LedgerStep {
                 verdict = Err((reason, format!("expected that {name}, but {found} of {of} were")));
             }
         }
+        if let (Some(publishers), Some(_)) = (self.publishers, &self.publisher) {
+            let name = format!("all {publishers} publishers are heard");
+            let found = format!("nothing came of {silent} of them");
+            let holds = silent == 0;
+            record.check(name.clone(), if holds { Ok(()) } else { Err(found.clone()) });
+            if !holds {
+                // It is what the losses come of.
+                let lost = verdict.err().filter(|(reason, _)| *reason == FailureReason::Lost);
+                let words = lost.map_or_else(String::new, |(_, words)| format!("; {words}"));
+                let words = format!("expected that {name}, but {found}{words}");
+                verdict = Err((FailureReason::Lost, words));
+            }
+        }
         if nothing_came {
             let words = format!("no message with a number at {} came", self.sequence);
             record.check("a message with a number comes".to_owned(), Err(words.clone()));
             return Err((FailureReason::Lost, words));
         }
         verdict
+    }
+}
+
+/// A name that may be kept: a long one is cut, and its hash tells it from others.
+fn short(name: &str) -> String {
+    if name.len() <= MAX_NAME_BYTES {
+        return name.to_owned();
+    }
+    let kept: String = name.chars().take(KEPT_CHARS).collect();
+    format!("{kept}…{:016x}", xxh3_64(name.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guarantees that long names are kept short and still told apart.
+    #[test]
+    fn names_are_bounded() {
+        let long = |end: &str| "ü".repeat(500_000) + end;
+        let [a, b] = [short(&long("a")), short(&long("b"))];
+        assert!(a.len() <= MAX_NAME_BYTES && a != b && a == short(&long("a")), "{a} {b}");
+        assert_eq!(short("alice"), "alice");
     }
 }

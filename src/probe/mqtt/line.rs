@@ -3,6 +3,8 @@
 use super::super::connection::Connection;
 use super::super::failure::{Attempt, failure, of_stream};
 use super::super::stream::{Confirmation, Findings, Outlet};
+use super::super::target::Target;
+use super::super::writes::{self, WriteTarget};
 use super::incoming::Verdict;
 use super::ledger::Tally;
 use super::outgoing::{self, DISCONNECT, DISCONNECT_AND_FORGET, PINGREQ};
@@ -16,7 +18,7 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 
@@ -27,6 +29,9 @@ const MAX_UNANSWERED_PINGS: usize = 2;
 #[derive(Debug)]
 pub(super) struct Line {
     half: AsyncMutex<WriteHalf<Connection>>,
+    /// Set while a packet is being written, and for ever once one was cut off: what followed would be
+    /// taken for the rest of it.
+    broken: AtomicBool,
     desk: Mutex<Desk>,
 }
 
@@ -87,14 +92,20 @@ impl Line {
     /// The line over the writing half of a connection.
     pub(super) fn new(half: WriteHalf<Connection>) -> Self {
         let desk = Desk { waiting: Some(HashMap::new()), ..Desk::default() };
-        Self { half: AsyncMutex::new(half), desk: Mutex::new(desk) }
+        Self { half: AsyncMutex::new(half), broken: AtomicBool::new(false), desk: Mutex::new(desk) }
     }
 
-    /// Writes whole packets.
+    /// Writes whole packets. Nothing more can be written once this was dropped or failed midway.
     pub(super) async fn write(&self, packets: &[u8]) -> io::Result<()> {
         let mut half = self.half.lock().await;
+        if self.broken.swap(true, Ordering::Relaxed) {
+            let words = "a packet before was cut off, so nothing can be sent any more";
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, words));
+        }
         half.write_all(packets).await?;
-        half.flush().await
+        half.flush().await?;
+        self.broken.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     /// A fresh packet identifier, and where the answer to it will be. It never comes, and the
@@ -153,6 +164,12 @@ impl Outlet for Publisher {
 
     fn confirmed(&mut self) -> BoxFuture<'_, Attempt<Option<Confirmation>>> {
         self.confirmation().boxed()
+    }
+
+    fn admit(&self, target: &Target, allowed: &[WriteTarget]) -> Attempt<()> {
+        // Without a topic nothing is sent at all.
+        let topic = self.route.as_ref().map(|route| &route.topic);
+        topic.map_or(Ok(()), |topic| writes::admit_topic(target, topic, allowed))
     }
 
     fn ping(&mut self, payload: Bytes) -> BoxFuture<'_, Attempt<()>> {

@@ -51,17 +51,18 @@ pub(super) async fn open(
 ) -> Attempt<OpenStream> {
     let target = target(&with.variables.fill(&step.url)?)?;
     record.talks("mqtt", target.to_string());
-    if step.publish.as_ref().is_some_and(|publish| publish.message.is_some()) {
+    let route = step.publish.as_ref().map(|publish| route(publish, with)).transpose()?;
+    let publishes = step.publish.as_ref().is_some_and(|publish| publish.message.is_some());
+    if let Some(route) = route.as_ref().filter(|_| publishes) {
         // Asked before the write as well, but a server that must not be written to is not dialled.
-        writes::admit(&target, with.writes)?;
+        writes::admit_topic(&target, &route.topic, with.writes)?;
     }
     let identity = Identity::fill(step, with)?;
     let client_id = match &step.client_id {
         Some(client_id) => with.variables.fill(client_id)?,
-        None => own_client_id(with, &with.mark.span),
+        None => own_client_id(with),
     };
     let filters = fill_all(&step.subscribe, with.variables)?;
-    let route = step.publish.as_ref().map(|publish| route(publish, with)).transpose()?;
     record.attribute("network.protocol.version", step.version.as_str());
 
     let caller = Caller { step, target: &target, identity: &identity, with };
@@ -159,10 +160,9 @@ fn target(text: &str) -> Attempt<Target> {
 
 /// A client identifier by which a run is found in the server's log. Each connection of the run has
 /// another: with the same one it would take over the one before. All servers accept 23 characters.
-fn own_client_id(with: StepContext<'_>, own: &[u8]) -> String {
+fn own_client_id(with: StepContext<'_>) -> String {
     let run: String = with.mark.run.to_hex().chars().take(4).collect();
-    let own: String = own.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("radiosonde-{run}{own}")
+    format!("radiosonde-{run}{:08x}", rand::random::<u32>())
 }
 
 fn fill_all(texts: &[String], variables: &Variables) -> Attempt<Vec<String>> {
@@ -179,7 +179,7 @@ fn absence(step: &MqttStep, with: StepContext<'_>) -> Attempt<Option<Absence>> {
     let Some(publish) = step.publish.as_ref().filter(|_| step.resume) else { return Ok(None) };
     let Some(message) = &publish.message else { return Ok(None) };
     Ok(Some(Absence {
-        client_id: own_client_id(with, &rand::random::<[u8; 4]>()),
+        client_id: own_client_id(with),
         route: route(publish, with)?,
         message: with.variables.fill(message)?,
     }))

@@ -42,7 +42,8 @@ pub(super) async fn resume(
     if !is_v5 {
         let forget = Membership { clean_start: true, ..member };
         let cleaned = caller.join(forget, record).await?;
-        caller.publisher(&cleaned, None).hang_up().await;
+        let mut cleaned = caller.publisher(&cleaned, None);
+        caller.with.deadline.run("forgetting an earlier session", cleaned.hang_up()).await?;
     }
     let first = caller.join(Membership { clean_start: is_v5, ..member }, record).await?;
     caller.subscribe(filters, &first, record).await?;

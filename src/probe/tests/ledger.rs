@@ -44,10 +44,12 @@ fn books(messages: Option<u64>) -> LedgerStep {
     LedgerStep {
         sequence: "/n".to_owned(),
         publisher: None,
+        publishers: None,
         messages,
         first: 1,
         wraps_at: None,
         listen: Duration::from_secs(10),
+        settle: Duration::from_millis(1),
         max_lost: 0,
         max_duplicates: 0,
         max_reordered: 0,
@@ -113,4 +115,63 @@ async fn silence_is_a_loss() {
     assert_failure(&run, FailureReason::Lost, "but 100 of 100 were");
     let run = hundred(&server, LedgerStep { listen, ..books(None) }).await;
     assert_failure(&run, FailureReason::Lost, "no message with a number at /n came");
+}
+
+/// Guarantees that what is doubled after the last number came is seen as well.
+#[tokio::test]
+async fn the_last_message_may_come_twice() {
+    let server = websocket(|mut socket| async move {
+        let mut late = None;
+        while let Some(Ok(message)) = socket.next().await {
+            if message.to_text().is_ok_and(|text| text.contains(r#""n":100,"#)) {
+                late = Some(message.clone());
+            }
+            drop(socket.send(message).await);
+            if let Some(again) = late.take() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                drop(socket.send(again).await);
+            }
+        }
+    })
+    .await;
+    let settle = Duration::from_secs(1);
+    let run = hundred(&server, LedgerStep { settle, ..books(Some(100)) }).await;
+    assert_failure(&run, FailureReason::Check, "doubled, but 1 of 100 were");
+}
+
+/// Guarantees that a publisher who has not begun when others are done is waited for, and that one who
+/// never says anything is missed.
+#[tokio::test]
+async fn every_publisher_is_waited_for() {
+    let server = websocket(|mut socket| async move {
+        let say = |from: &str, n: u64| Message::text(format!(r#"{{"n":{n},"from":"{from}"}}"#));
+        for n in 1..=3 {
+            drop(socket.send(say("alice", n)).await);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        for n in [1, 3] {
+            drop(socket.send(say("bob", n)).await);
+        }
+        while let Some(Ok(_)) = socket.next().await {}
+    })
+    .await;
+    let run = async |publishers| {
+        let (publisher, listen) = (Some("/from".to_owned()), Duration::from_secs(1));
+        let ledger = LedgerStep { publisher, publishers, listen, ..books(Some(3)) };
+        run_within(
+            Duration::from_secs(20),
+            vec![
+                step("chat", Action::WebSocket(connect(server.url("ws", "/")))),
+                step("books", Action::Ledger { on: "chat".into(), ledger }),
+            ],
+        )
+        .await
+    };
+    for publishers in [None, Some(2)] {
+        let run = run(publishers).await;
+        assert_failure(&run, FailureReason::Lost, "but 1 of 6 were");
+    }
+    let run = run(Some(3)).await;
+    assert_failure(&run, FailureReason::Lost, "all 3 publishers are heard, but nothing came of 1");
+    assert_failure(&run, FailureReason::Lost, "but 4 of 9 were");
 }

@@ -1,11 +1,16 @@
 //! MQTT against a broker that behaves, and one that does not.
 
 use super::super::spec::{
-    Action, Expect, HeaderText, MqttPublish, MqttStep, MqttVersion, Qos, Repeat, TlsOptions,
+    Action, Expect, HeaderText, MqttPublish, MqttStep, MqttVersion, ProbeSpec, Qos, Repeat, Step,
+    TlsOptions,
 };
+use super::super::writes::WriteTarget;
+use super::super::{SlotStart, run_once};
 use super::mqtt_broker::{Broker, CONNECT, Faults, PINGREQ, PUBLISH, SUBSCRIBE};
 use super::servers::{Server, linger, raw, write};
-use super::{assert_failure, assert_success, expect_json, phases, run, run_within, step};
+use super::{
+    assert_failure, assert_success, context, expect_json, phases, run, run_within, spec, step,
+};
 use crate::base::secret::Secret;
 use crate::model::probe::{FailureReason, Phase, ProbeRun, StepResult};
 use serde_json::json;
@@ -479,4 +484,68 @@ async fn publishing_is_a_write() {
         step("2", Action::Send { on: "1".into(), send: "x".into(), repeat: Repeat::ONCE }),
     ];
     assert_failure(&run_within(Duration::from_secs(9), steps).await, FailureReason::Local, "topic");
+}
+
+/// Guarantees that receivers of one message are as many clients of the broker, none of which takes
+/// over another's connection.
+#[tokio::test]
+async fn receivers_do_not_throw_each_other_out() {
+    let broker = Broker::new(Faults::default());
+    let server = broker.door().await;
+    let crowd = Action::Mqtt(subscribe(&server, Qos::AtMostOnce));
+    let wait = Expect { since: Some("alice".to_owned()), ..expected() };
+    let run = run(vec![
+        Step { count: 20, ..step("crowd", crowd) },
+        step("alice", Action::Mqtt(publish(&server, Qos::AtMostOnce))),
+        step("3", Action::Expect { on: vec!["crowd".into()], expect: wait }),
+    ])
+    .await;
+    assert_success(&run);
+    assert_eq!(attribute(&run.steps[2], "fanout.received"), Some("20 of 20"));
+}
+
+/// Guarantees that a client which takes over a connection is told from a failing server: the one that
+/// was there ends, with the broker's reason.
+#[tokio::test]
+async fn a_takeover_is_quoted() {
+    let server = Broker::new(Faults::default()).door().await;
+    let client_id = Some("probe".to_owned());
+    let first = MqttStep { client_id, ..subscribe(&server, Qos::AtMostOnce) };
+    let wait = Action::Expect { on: vec!["bob".into()], expect: expected() };
+    let second = step("2", Action::Mqtt(first.clone()));
+    let run = run(vec![step("bob", Action::Mqtt(first)), second, step("3", wait)]).await;
+    assert_failure(&run, FailureReason::Closed, "code 0x8e, session taken over");
+}
+
+/// Guarantees that the allow-list knows topics: a broker that may be written to below one of them may
+/// not be below another, whatever the topic is made of, over a connection that stands as well.
+#[tokio::test]
+async fn topics_must_be_allowed() {
+    let broker = Broker::new(Faults::default());
+    let url = broker.door().await.url("mqtt", "").replace("127.0.0.1", "0.0.0.0");
+    let run = async |entry: &str, message: Option<&str>| {
+        let server = Broker::new(Faults::default()).door().await;
+        let publish = MqttPublish {
+            topic: "rooms/${run.id}".to_owned(),
+            message: message.map(str::to_owned),
+            qos: Qos::AtMostOnce,
+            retain: false,
+        };
+        let ask = MqttStep { url: url.clone(), publish: Some(publish), ..connect(&server) };
+        let send = Action::Send { on: "bob".into(), send: "x".into(), repeat: Repeat::ONCE };
+        let steps = vec![step("bob", Action::Mqtt(ask)), step("2", send)];
+        let writes = [WriteTarget::parse(entry).expect(entry)].into();
+        let spec = ProbeSpec { writes, ..spec(steps) };
+        let context = context();
+        run_once(&spec, SlotStart::now(&context.clock), &context).await
+    };
+    for message in [Some("x"), None] {
+        assert_success(&run("0.0.0.0/rooms", message).await);
+        let refused = run("0.0.0.0/room", message).await;
+        assert_failure(&refused, FailureReason::Local, "/rooms/");
+        assert_eq!(refused.steps.len(), 2 - usize::from(message.is_some()));
+        let id = refused.id.to_hex();
+        assert_failure(&refused, FailureReason::Local, &format!("allow: [ 0.0.0.0/rooms/{id} ]"));
+    }
+    assert_eq!(broker.count("PUBLISH"), 3);
 }

@@ -219,6 +219,14 @@ impl Session {
         let broker = self.broker.clone();
         let mut state = broker.0.lock();
         let known = state.clients.iter().position(|client| client.id == client_id);
+        let is_admitted = code == 0;
+        // Whoever is connected under this name is told and thrown out (MQTT-3.1.4-3).
+        for other in state.clients.iter().filter(|other| is_admitted && other.id == client_id) {
+            if other.is_v5 {
+                drop(other.outbox.try_send(Out::Bytes(packet(0xe0, vec![0x8e, 0]))));
+            }
+            drop(other.outbox.try_send(Out::Close));
+        }
         let continues = !clean && !faults.forgets && (known.is_some() || faults.remembers);
         let mut body = vec![u8::from(continues && code == 0), code];
         if is_v5 {

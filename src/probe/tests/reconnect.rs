@@ -179,6 +179,8 @@ fn dropped(over: Over, by: DropBy) -> Step {
 
 fn ledger(messages: u64) -> Step {
     let ledger = LedgerStep {
+        publishers: None,
+        settle: Duration::from_millis(1),
         sequence: "/n".to_owned(),
         publisher: None,
         messages: Some(messages),
