@@ -17,6 +17,7 @@ use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// What all runs share. Clones share it too.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub struct Context {
     pub(super) stalls: Option<StallWatch>,
     /// Streams that stay open between runs; without it none does.
     pub(super) held: Option<Arc<Held>>,
+    /// Ends the steps of runs, but not their cleaning up.
+    pub(super) interrupt: CancellationToken,
     /// Whoever looks into the runs of this context.
     pub(super) inspection: Option<Arc<Inspection>>,
 }
@@ -69,6 +72,7 @@ impl Context {
             tls: Arc::new(TlsConfigs::new()),
             stalls: None,
             held: None,
+            interrupt: CancellationToken::new(),
             inspection: None,
         }
     }
@@ -78,8 +82,14 @@ impl Context {
     }
 
     /// This context on the runtime of a schedule, which `stalls` watches, and on which streams are held.
-    pub(super) fn scheduled(&self, stalls: StallWatch, held: Arc<Held>) -> Self {
-        Self { stalls: Some(stalls), held: Some(held), ..self.clone() }
+    /// Runs go on until `interrupt`, and clean up then.
+    pub(super) fn scheduled(
+        &self,
+        stalls: StallWatch,
+        held: Arc<Held>,
+        interrupt: CancellationToken,
+    ) -> Self {
+        Self { stalls: Some(stalls), held: Some(held), interrupt, ..self.clone() }
     }
 }
 
@@ -117,7 +127,7 @@ pub async fn run_once(spec: &ProbeSpec, slot: SlotStart, context: &Context) -> P
         AssertUnwindSafe(conduct(spec, slot, id, started, context)).catch_unwind().await;
     let Conduct { steps, failure, duration_ns, held } = conducted.unwrap_or_else(|_| Conduct {
         steps: Vec::new(),
-        failure: Some(failure(FailureReason::Local, "the probe engine itself failed")),
+        failure: Some(engine_failure()),
         duration_ns: nanos(context.clock.monotonic().since(started)),
         held: Duration::ZERO,
     });
@@ -169,7 +179,16 @@ async fn conduct(
     let start = slot.intended_start.plus(Duration::from_nanos(slot.lateness_ns));
     let deadline = Deadline::new(&context.clock, started, spec.timeout);
     let mut journey = Journey::new(spec, context, id, started, start);
-    let failure = journey.run(&deadline).await;
+    // Whatever ends the steps, those that clean up follow.
+    let failure = tokio::select! {
+        biased;
+        ran = AssertUnwindSafe(journey.run(&deadline)).catch_unwind() => {
+            ran.unwrap_or_else(|_| Some(engine_failure()))
+        }
+        () = context.interrupt.cancelled() => {
+            Some(failure(FailureReason::Missed, "the daemon stopped during the run"))
+        }
+    };
     // A run that passed ends with its last phase, as its steps do.
     let last = journey.steps().iter().map(|step| step.offset_ns + step.duration_ns).max();
     let duration_ns = match (&failure, last) {
@@ -222,10 +241,15 @@ fn own_waiting(steps: &[StepResult], held: Duration) -> u64 {
     if of_message { 0 } else { nanos(held) }
 }
 
+fn engine_failure() -> Failure {
+    failure(FailureReason::Local, "the probe engine itself failed")
+}
+
 fn outcome(failure: Option<&Failure>) -> Outcome {
     match failure {
         None => Outcome::Success,
         Some(failure) if failure.reason == FailureReason::Timeout => Outcome::Timeout,
+        Some(failure) if failure.reason == FailureReason::Missed => Outcome::Missed,
         Some(_) => Outcome::Failure,
     }
 }

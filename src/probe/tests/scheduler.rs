@@ -2,7 +2,7 @@
 
 use super::super::Context;
 use super::super::maintenance::Maintenance;
-use super::super::spec::{Action, Cadence, ProbeSpec};
+use super::super::spec::{Action, Cadence, HttpStep, ProbeSpec};
 use super::super::{RunNowError, Scheduler, SchedulerError, next_slots};
 use super::servers::{Server, http, linger, raw};
 use super::{context, get, spec, step};
@@ -248,4 +248,35 @@ async fn probes_rest_during_maintenance() {
         }
     }
     stop(scheduler, LONG).await;
+}
+
+/// Guarantees that a run which the daemon's stop interrupts cleans up what it left, and is missed.
+#[tokio::test]
+async fn an_interrupted_run_cleans_up() {
+    let (seen, mut sees) = tokio::sync::watch::channel((false, false));
+    let seen = Arc::new(seen);
+    let (began, deleted) = (Arc::clone(&seen), Arc::clone(&seen));
+    let mute = move || async move {
+        began.send_modify(|seen| seen.0 = true);
+        std::future::pending::<()>().await;
+    };
+    let delete = move || async move { deleted.send_modify(|seen| seen.1 = true) };
+    let router = Router::new().route("/", axum::routing::post(mute).delete(delete));
+    let server = http(router).await;
+    let request = |method: &str| {
+        let method = method.to_owned();
+        Action::Http(HttpStep { method, ..get(server.url("http", "/")) })
+    };
+    let mut probe = spec(vec![step("create", request("POST"))]);
+    probe.cleanup = vec![step("delete", request("DELETE"))];
+    probe.cadence = Cadence::Every(Duration::from_secs(3600));
+    let (sender, mut results) = channel(4);
+    let scheduler = Scheduler::start(context(), sender, vec![Arc::new(probe)]).expect("started");
+    let reply = scheduler.run_now("probe").expect("a run");
+    let begun = tokio::time::timeout(LONG, sees.wait_for(|seen| seen.0)).await;
+    drop(begun.expect("in time").expect("the server lives"));
+    stop(scheduler, Duration::ZERO).await;
+    assert!(sees.borrow().1, "what the run left was cleaned up before the stop was over");
+    assert_eq!(next(&mut results).await.outcome, Outcome::Missed);
+    assert_eq!(reply.await.expect("a result").steps.len(), 1, "the steps that were taken");
 }
