@@ -522,7 +522,8 @@ async fn a_takeover_is_quoted() {
 #[tokio::test]
 async fn topics_must_be_allowed() {
     let broker = Broker::new(Faults::default());
-    let url = broker.door().await.url("mqtt", "").replace("127.0.0.1", "0.0.0.0");
+    let door = broker.door().await;
+    let url = door.url("mqtt", "").replace("127.0.0.1", "0.0.0.0");
     let run = async |entry: &str, message: Option<&str>| {
         let server = Broker::new(Faults::default()).door().await;
         let publish = MqttPublish {
