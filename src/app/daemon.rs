@@ -10,7 +10,8 @@ use super::recount::Recount;
 use super::reload::{self, Source};
 use super::replay::Replayed;
 use super::{
-    checkpoint_loop, deliver_loop, evaluate_loop, fold_loop, opening, replay, results, watch,
+    checkpoint_loop, deliver_loop, evaluate_loop, fold_loop, intents, opening, replay, results,
+    watch,
 };
 use crate::alert::Core;
 use crate::api::blackbox::Blackbox;
@@ -169,8 +170,13 @@ pub async fn run(
     let receivers = CourierConfig { receivers: settings.receivers.clone() };
     let courier = Courier::start(receivers, clock.clone(), telemetry.clone(), couriers, outcomes);
     let (runs, finished) = mpsc::channel(RESULT_QUEUE);
-    let scheduler = Scheduler::start(context.clone(), runs, settings.probes.clone())?;
-    deciders.spawn(results::run(engine.clone(), collector.probes.take(), finished));
+    let (register, unwritten, notes) = intents::channel(&engine.telemetry);
+    let left = intents::left(&engine);
+    let announcing = context.clone().registered(register);
+    let scheduler = Scheduler::start(announcing, runs, settings.probes.clone())?;
+    scheduler.clean_up_after(left);
+    deciders.spawn(intents::run(engine.clone(), Arc::clone(&unwritten), notes));
+    deciders.spawn(results::run(engine.clone(), collector.probes.take(), finished, unwritten));
     deciders.spawn(evaluate_loop::run(engine.clone(), deciders.clone()));
     deciders.spawn(deliver_loop::run(engine.clone(), courier.clone(), deciders.clone()));
     let settling = tokio::spawn(deliver_loop::settle(engine.clone(), settled));

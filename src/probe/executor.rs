@@ -6,7 +6,7 @@
 use super::held::Held;
 use super::journey::CLEANUP_TIMEOUT;
 use super::plan::Planned;
-use super::runner::{Context, SlotStart, not_run, run_once};
+use super::runner::{Context, SlotStart, not_run, run_as};
 use super::spec::{Cadence, ProbeSpec};
 use super::stall::StallWatch;
 use crate::base::clock::{MonoNanos, UnixNanos, nanos};
@@ -185,7 +185,7 @@ impl Executor {
     }
 
     async fn run_slot(&self, start: Start) {
-        let Start { planned: Planned { spec, gate }, slot, due, requested } = start;
+        let Start { planned: Planned { spec, gate, upcoming }, slot, due, requested } = start;
         let (reply, gate) = match requested {
             Some(Requested { gate, reply }) => (Some(reply), gate),
             None if spec.overlap => (None, None),
@@ -204,7 +204,8 @@ impl Executor {
             self.context.telemetry.probe_start_lateness_seconds.observe(lateness.as_secs_f64());
         }
         let start = SlotStart { intended_start: slot, lateness_ns: nanos(lateness) };
-        let run = run_once(&spec, start, &self.context).await;
+        let id = upcoming.take(&spec, &self.context);
+        let run = run_as(id, &spec, start, &self.context).await;
         drop(gate);
         if let Some(reply) = reply {
             // Who asked may have gone meanwhile; the run counts all the same.

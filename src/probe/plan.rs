@@ -4,6 +4,7 @@
 //! A slot is released when it is due. If the slot after it is due as well, we slept through it: it
 //! is missed and reported, never caught up. After a jump of the clock every slot that passed is.
 
+use super::intents::Upcoming;
 use super::schedule::{Schedule, Slots};
 use super::spec::ProbeSpec;
 use crate::base::clock::UnixNanos;
@@ -16,13 +17,15 @@ use tokio::sync::Semaphore;
 pub(super) const MAX_REPORTED: usize = 100;
 
 /// A probe and the gate that lets one run of it through at a time. A probe that a reload changed
-/// keeps its gate, so that its new runs do not overlap the last of the old ones.
+/// keeps its gate, so that its new runs do not overlap the last of the old ones, and its next run.
 #[derive(Clone, Debug)]
 pub(crate) struct Planned {
     /// The definition.
     pub spec: Arc<ProbeSpec>,
     /// One permit.
     pub gate: Arc<Semaphore>,
+    /// Its next run.
+    pub upcoming: Arc<Upcoming>,
 }
 
 /// The probes and their next slots.
@@ -77,10 +80,12 @@ impl Plan {
             }
             let schedule =
                 Schedule::of(&spec.name, &spec.cadence).map_err(|why| (spec.name.clone(), why))?;
-            let gate = before.map(|entry| Arc::clone(&entry.planned.gate));
+            let before = before.map(|entry| &entry.planned);
+            let gate = before.map(|planned| Arc::clone(&planned.gate));
             let gate = gate.unwrap_or_else(|| Arc::new(Semaphore::new(1)));
+            let upcoming = before.map(|planned| Arc::clone(&planned.upcoming)).unwrap_or_default();
             let next = schedule.next_after(now);
-            Ok(Entry { planned: Planned { spec, gate }, schedule, next })
+            Ok(Entry { planned: Planned { spec, gate, upcoming }, schedule, next })
         };
         let entries = probes.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
         self.entries = entries;
@@ -88,9 +93,14 @@ impl Plan {
         Ok(())
     }
 
+    /// All probes.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Planned> {
+        self.entries.iter().map(|entry| &entry.planned)
+    }
+
     /// The probe of that name.
     pub(super) fn find(&self, name: &str) -> Option<&Planned> {
-        self.entries.iter().map(|entry| &entry.planned).find(|planned| planned.spec.name == name)
+        self.all().find(|planned| planned.spec.name == name)
     }
 
     /// When something is due next.

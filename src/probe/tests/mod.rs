@@ -11,6 +11,7 @@ mod held;
 mod http;
 #[cfg(feature = "http3")]
 mod http3;
+mod intents;
 mod journey;
 mod ledger;
 mod limits;
