@@ -16,6 +16,9 @@ use tokio::sync::Semaphore;
 /// Of the slots of a probe that were missed together, so many are reported one by one.
 pub(super) const MAX_REPORTED: usize = 100;
 
+/// So many runs of one probe go on at once where they may overlap.
+pub const MAX_OVERLAPPING_OF_ONE: usize = 16;
+
 /// A probe and the gate that lets one run of it through at a time. A probe that a reload changed
 /// keeps its gate, so that its new runs do not overlap the last of the old ones, and its next run.
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ pub(crate) struct Planned {
     pub spec: Arc<ProbeSpec>,
     /// One permit.
     pub gate: Arc<Semaphore>,
+    /// A permit for each of its runs that may overlap.
+    pub crowd: Arc<Semaphore>,
     /// Its next run.
     pub upcoming: Arc<Upcoming>,
 }
@@ -61,6 +66,19 @@ pub(crate) enum Release {
     Missed(Planned, Slots),
 }
 
+// === impl Planned ===
+
+impl Planned {
+    /// A probe without a run yet.
+    pub(super) fn new(spec: Arc<ProbeSpec>) -> Self {
+        let gate = Arc::new(Semaphore::new(1));
+        let crowd = Arc::new(Semaphore::new(MAX_OVERLAPPING_OF_ONE));
+        Self { spec, gate, crowd, upcoming: Arc::default() }
+    }
+}
+
+// === impl Plan ===
+
 impl Plan {
     /// Takes over a new set of probes. Those that are the same as before keep their next slot.
     ///
@@ -81,11 +99,12 @@ impl Plan {
             let schedule =
                 Schedule::of(&spec.name, &spec.cadence).map_err(|why| (spec.name.clone(), why))?;
             let before = before.map(|entry| &entry.planned);
-            let gate = before.map(|planned| Arc::clone(&planned.gate));
-            let gate = gate.unwrap_or_else(|| Arc::new(Semaphore::new(1)));
-            let upcoming = before.map(|planned| Arc::clone(&planned.upcoming)).unwrap_or_default();
+            let planned = match before {
+                Some(before) => Planned { spec, ..before.clone() },
+                None => Planned::new(spec),
+            };
             let next = schedule.next_after(now);
-            Ok(Entry { planned: Planned { spec, gate, upcoming }, schedule, next })
+            Ok(Entry { planned, schedule, next })
         };
         let entries = probes.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
         self.entries = entries;
