@@ -54,6 +54,7 @@ mod json_match;
 pub mod ledger;
 pub mod limits;
 mod link;
+mod lookup;
 pub mod maintenance;
 pub mod marking;
 pub mod mqtt;

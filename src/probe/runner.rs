@@ -7,6 +7,7 @@ use super::inspection::Inspection;
 use super::intents::Register;
 use super::journey::Journey;
 use super::limits::{Capped, Limits};
+use super::lookup::Lookups;
 use super::maintenance::Calendar;
 use super::spec::ProbeSpec;
 use super::stall::StallWatch;
@@ -20,6 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// Names that are looked up at once: each may hold a thread for as long as a name server likes.
+pub(super) const MAX_LOOKUPS: usize = 64;
+
 /// What all runs share. Clones share it too.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -31,6 +35,8 @@ pub struct Context {
     pub limits: Limits,
     /// When scheduled probes do not run.
     pub maintenance: Calendar,
+    /// Names to addresses.
+    pub(super) lookups: Lookups,
     /// TLS configurations.
     pub(super) tls: Arc<TlsConfigs>,
     /// The watch over the runtime on which runs happen; without one, a run keeps its own.
@@ -72,6 +78,7 @@ impl Context {
             telemetry,
             limits: Limits::default(),
             maintenance: Calendar::default(),
+            lookups: Lookups::new(MAX_LOOKUPS),
             tls: Arc::new(TlsConfigs::new()),
             stalls: None,
             held: None,

@@ -8,7 +8,7 @@ use super::executor::{Delivery, Requested, Start, execute};
 use super::held::Held;
 use super::intents::{Intent, clean_up_after};
 use super::plan::{ClockState, Plan, Planned, Release};
-use super::runner::{Context, not_run};
+use super::runner::{Context, MAX_LOOKUPS, not_run};
 use super::spec::ProbeSpec;
 use crate::base::clock::{Clock, JumpDetector, MonoNanos, UnixNanos};
 use crate::model::probe::{FailureReason, Outcome, ProbeRun};
@@ -23,8 +23,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Slots on their way from the timer thread to the probe runtime.
 const MAX_STARTS: usize = 1024;
-/// Threads on which names are resolved: each may wait for a name server.
-const MAX_LOOKUPS: usize = 64;
+/// Threads for what blocks: names, and some for the rest, which never waits for names then.
+const BLOCKING_THREADS: usize = MAX_LOOKUPS + 8;
 /// The clocks are compared at least this often.
 const MAX_WAIT: Duration = Duration::from_millis(500);
 /// A wall clock that moved by more than this against the monotonic one jumped.
@@ -120,7 +120,7 @@ impl Scheduler {
         let clock_jumps = context.telemetry.clock_jumps_total.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(MAX_LOOKUPS)
+            .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("probe-resolve")
             .build()
             .map_err(SchedulerError::Runtime)?;

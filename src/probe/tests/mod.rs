@@ -15,6 +15,7 @@ mod intents;
 mod journey;
 mod ledger;
 mod limits;
+mod lookup;
 mod mqtt;
 mod mqtt_broker;
 mod network;
