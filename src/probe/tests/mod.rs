@@ -1,5 +1,6 @@
 //! Runs against real servers on loopback, faults included; and schedules against the calendar.
 
+mod admission;
 mod arrival;
 mod buffering;
 mod calendar;
