@@ -408,7 +408,8 @@ mod tests {
         let mut ledger = Ledger::new(terms);
         (1..=10).for_each(|number| ledger.book("alice", number));
         assert!(!ledger.is_complete());
-        let lost = Entries { received: 10, lost: 10, gaps: 1, longest_gap: 10, ..Entries::default() };
+        let lost =
+            Entries { received: 10, lost: 10, gaps: 1, longest_gap: 10, ..Entries::default() };
         assert_eq!((ledger.balance(), ledger.silent()), (lost, 1));
         (1..=10).for_each(|number| ledger.book("bob", number));
         assert!(ledger.is_complete());

@@ -522,9 +522,9 @@ async fn a_takeover_is_quoted() {
 #[tokio::test]
 async fn topics_must_be_allowed() {
     let broker = Broker::new(Faults::default());
-    let url = broker.door().await.url("mqtt", "").replace("127.0.0.1", "0.0.0.0");
+    let server = broker.door().await;
+    let url = server.url("mqtt", "").replace("127.0.0.1", "0.0.0.0");
     let run = async |entry: &str, message: Option<&str>| {
-        let server = Broker::new(Faults::default()).door().await;
         let publish = MqttPublish {
             topic: "rooms/${run.id}".to_owned(),
             message: message.map(str::to_owned),
