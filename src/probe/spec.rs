@@ -357,6 +357,12 @@ impl Action {
         }
     }
 
+    /// Whether all that it sends and receives goes through an emulated network, where the probe has one.
+    #[must_use]
+    pub const fn goes_through_networks(&self) -> bool {
+        !matches!(self, Self::Dns(_) | Self::Icmp(_) | Self::Exec(_) | Self::Udp(_) | Self::Stun(_))
+    }
+
     /// Whether it opens a stream that stays open for later steps.
     #[must_use]
     pub const fn opens_stream(&self) -> bool {
