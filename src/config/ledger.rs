@@ -53,7 +53,11 @@ impl Steps<'_> {
             let first = fields.integer("first", 0..=MAX_NUMBER).unwrap_or(1);
             if let Some(wrap) = wraps_at.filter(|wrap| first >= *wrap) {
                 let message = format!("the first number is not below wraps_at: {wrap}");
-                self.cx.problems.wrong_hint(fields.at("first"), message, "numbers begin at 0 again");
+                self.cx.problems.wrong_hint(
+                    fields.at("first"),
+                    message,
+                    "numbers begin at 0 again",
+                );
             }
             let step = LedgerStep {
                 publisher,

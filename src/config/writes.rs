@@ -28,13 +28,7 @@ impl Context<'_> {
     }
 
     /// The same for what is published to a topic of a broker.
-    pub(super) fn check_publish(
-        &self,
-        at: Place,
-        url: &Url,
-        topic: &str,
-        allowed: &[WriteTarget],
-    ) {
+    pub(super) fn check_publish(&self, at: Place, url: &Url, topic: &str, allowed: &[WriteTarget]) {
         if !may_publish(url, topic, allowed) {
             self.refuse_write(at, &format!("{}/{topic}", url.host_str().unwrap_or_default()));
         }
