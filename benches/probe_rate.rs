@@ -29,7 +29,7 @@ use daemon::{Daemon, free_ports};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use process::Helper;
+use process::ServerProcess;
 use radiosonde::base::clock::{Clock, MonoNanos};
 use radiosonde::config::load_embedded;
 use radiosonde::probe::reference::{DelayServer, Percentiles, Protocol};
@@ -103,7 +103,7 @@ fn main() -> anyhow::Result<()> {
         return runtime.block_on(serve());
     }
     let clock = Clock::system();
-    let server = Helper::execute(&["--serve"])?;
+    let server = ServerProcess::execute(&["--serve"])?;
     let within = Duration::from_secs(options.seconds);
     let bare = bare(&clock, &server.addresses, within)?;
     let own = scheduled(&clock, &runtime, &server.addresses, within)?;

@@ -20,7 +20,7 @@ use super::scalar::{YEAR, quoted, written};
 use super::settings::Daemon;
 use super::steps::Steps;
 use super::tree::{Node, Place};
-use crate::probe::spec::{Action, Cadence, HttpVersion, ProbeSpec, Step};
+use crate::probe::spec::{Cadence, ProbeSpec, Step};
 use crate::probe::writes::WriteTarget;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -87,11 +87,10 @@ impl Probes {
                     Some((key, node)) => steps.block(key, node),
                     None => Vec::new(),
                 };
-                if network.is_some() {
-                    refuse_unshaped(fields, &done);
-                    refuse_quic(fields, &done);
-                }
                 let cleanup = fields.get("cleanup").map(|node| steps.cleanup(node));
+                if network.is_some() {
+                    refuse_unshaped(fields, done.iter().chain(cleanup.iter().flatten()));
+                }
                 Some(ProbeSpec {
                     name: name?,
                     cadence: schedule?.cadence,
@@ -129,22 +128,11 @@ impl Probes {
     }
 }
 
-/// What our own TCP and UDP sockets carry goes through the emulated network, nothing else.
-fn refuse_unshaped(fields: &Fields<'_>, steps: &[Step]) {
-    let unshaped = |step: &&Step| matches!(step.action, Action::Icmp(_) | Action::Exec(_));
-    if let Some(step) = steps.iter().find(unshaped) {
+/// Not everything goes through the emulated network.
+fn refuse_unshaped<'s>(fields: &Fields<'_>, mut steps: impl Iterator<Item = &'s Step>) {
+    if let Some(step) = steps.find(|step| !step.action.goes_through_networks()) {
         let message = format!("`{}` does not go through an emulated network", step.action.block());
         let hint = "only what goes over TCP and UDP does: remove network";
-        fields.cx.problems.wrong_hint(fields.at("network"), message, hint);
-    }
-}
-
-/// The connections of HTTP/3 do not go through the emulated network.
-fn refuse_quic(fields: &Fields<'_>, steps: &[Step]) {
-    let is_quic = |step: &Step| matches!(&step.action, Action::Http(http) if http.version == HttpVersion::Http3);
-    if steps.iter().any(is_quic) {
-        let message = "HTTP/3 does not go through an emulated network";
-        let hint = "remove network, or use version: 2";
         fields.cx.problems.wrong_hint(fields.at("network"), message, hint);
     }
 }

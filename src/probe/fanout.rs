@@ -26,6 +26,9 @@ pub const MAX_RECEIVERS: u32 = 10_000;
 /// Streams that are being opened at the same time: more would measure our own queue.
 const OPENING_AT_ONCE: usize = 64;
 
+/// Stretches of receivers of a step that are named one by one.
+const MAX_NAMED: usize = 20;
+
 /// What became of one of a step's streams: the stream if it was opened, and how that went.
 pub(super) type Opened = (Option<OpenStream>, Attempt<Option<Bytes>>);
 
@@ -201,13 +204,18 @@ impl Names {
 impl std::fmt::Display for Names {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let one = |(step, ranges): (&String, &Vec<(u32, u32)>)| {
-            let ranges: Vec<String> = ranges
+            let more = ranges.len().saturating_sub(MAX_NAMED);
+            let mut ranges: Vec<String> = ranges
                 .iter()
+                .take(MAX_NAMED)
                 .map(|(first, last)| match first == last {
                     true => first.to_string(),
                     false => format!("{first}-{last}"),
                 })
                 .collect();
+            if more > 0 {
+                ranges.push(format!("and {more} more stretches"));
+            }
             match ranges.as_slice() {
                 [only] if only == "0" => step.clone(),
                 _ => format!("{step}[{}]", ranges.join(", ")),

@@ -15,7 +15,7 @@ use super::opening::{open_step, since};
 use super::record::StepRecord;
 use super::runner::Context;
 use super::spec::{Action, ProbeSpec, Repeat, Step};
-use super::stream::{Findings, OpenStream, StreamEnd};
+use super::stream::{Findings, OpenStream};
 use super::template::{Variables, wanting};
 use super::{grpc, http, ledger, stream, stun, tcp, tls_handshake, turn, udp};
 use super::{heartbeat, outage, reconnect};
@@ -159,12 +159,8 @@ impl<'a> Journey<'a> {
         let sent = self.own_messages();
         for (step, findings) in findings(&self.streams, &sent) {
             let result = self.steps.iter_mut().find(|result| result.name == step);
-            let Some(result) = result else { continue };
-            for (name, value) in findings.attributes {
-                // Of many receivers, the first speaks for all.
-                if !result.attributes.iter().any(|(known, _)| *known == name) {
-                    result.attributes.push((name, value));
-                }
+            if let Some(result) = result {
+                result.attributes.extend(findings.attributes);
             }
         }
         // Only now: streams went on to deliver after the steps that opened them.
@@ -309,17 +305,26 @@ impl<'a> Journey<'a> {
     }
 
     async fn await_closes(&mut self, deadline: &Deadline) -> Option<Failure> {
-        for stream in &self.streams {
-            let Some(code) = stream.close_code else { continue };
+        for streams in self.streams.chunk_by(|one, next| one.step == next.step) {
+            let Some(first) = streams.first() else { continue };
+            let Some(code) = first.close_code else { continue };
+            let name = match streams.len() {
+                1 => format!("the server closes with code {code}"),
+                many => format!("the server closes all {many} receivers with code {code}"),
+            };
             let from = self.context.clock.monotonic();
-            let ended = stream.inbox.until(deadline, |state| state.end.clone()).await;
-            let target = &stream.target;
-            let verdict = ended.map_err(|_| {
-                deadline.failure(format_args!("waiting for the server to close {target}"))
-            });
-            let result = self.steps.iter_mut().find(|result| result.name == stream.step);
+            let (mut last, mut verdict) = (None, Ok(()));
+            for stream in streams {
+                let (at, closed) = await_close(stream, code, &name, deadline).await;
+                last = last.max(at);
+                verdict = verdict.and(closed);
+                if verdict.is_err() {
+                    break;
+                }
+            }
+            let result = self.steps.iter_mut().find(|result| result.name == first.step);
             let Some(result) = result else { continue };
-            if let Some(failure) = note_close(result, code, verdict, from, self.started) {
+            if let Some(failure) = note_close(result, name, last, verdict, from, self.started) {
                 return Some(failure);
             }
         }
@@ -327,35 +332,61 @@ impl<'a> Journey<'a> {
     }
 }
 
-/// What the readers of streams noticed, by the step that opened each; `sent` is when the run sent
-/// its messages.
-fn findings<'s>(
-    streams: &'s [OpenStream],
-    sent: &'s [MonoNanos],
-) -> impl Iterator<Item = (&'s str, Findings)> {
-    streams.iter().filter_map(|stream| {
-        let outlet = stream.outlet.as_ref()?;
-        Some((stream.step.as_str(), outlet.findings_beside(sent)))
-    })
+/// What the readers of streams noticed, by the step that opened them; `sent` is when the run sent its
+/// messages.
+fn findings<'s>(streams: &'s [OpenStream], sent: &[MonoNanos]) -> Vec<(&'s str, Findings)> {
+    let mut found: Vec<(&str, Findings)> = Vec::new();
+    for stream in streams {
+        let Some(outlet) = &stream.outlet else { continue };
+        let mut own = outlet.findings_beside(sent);
+        if let (Some((_, Err(words))), number @ 1..) = (&mut own.check, stream.receiver) {
+            *words = format!("of receiver {number}: {words}");
+        }
+        match found.iter_mut().find(|(step, _)| *step == stream.step) {
+            Some((_, sum)) => sum.add(own),
+            None => found.push((&stream.step, own)),
+        }
+    }
+    found
 }
 
-/// Adds how a stream ended to the result of the step that opened it.
+/// Waits until a stream has ended: when it did, and whether with this code.
+async fn await_close(
+    stream: &OpenStream,
+    code: u16,
+    name: &str,
+    deadline: &Deadline,
+) -> (Option<MonoNanos>, Attempt<()>) {
+    let Ok(end) = stream.inbox.until(deadline, |state| state.end.clone()).await else {
+        let doing = format!("waiting for the server to close {}", stream.target);
+        return (None, Err(deadline.failure(doing)));
+    };
+    if end.code == Some(code) {
+        return (Some(end.at), Ok(()));
+    }
+    let reason = if end.code.is_some() { FailureReason::Check } else { end.reason };
+    let whose = match stream.receiver {
+        0 => String::new(),
+        number => format!("of receiver {number}: "),
+    };
+    let words = format!("expected that {name}, but {whose}{}", end.words);
+    (Some(end.at), Err(failure(reason, words)))
+}
+
+/// Adds how the streams of a step ended to its result; `ended` is when the last of them did.
 fn note_close(
     result: &mut StepResult,
-    code: u16,
-    ended: Attempt<StreamEnd>,
+    name: String,
+    ended: Option<MonoNanos>,
+    verdict: Attempt<()>,
     from: MonoNanos,
     run_started: MonoNanos,
 ) -> Option<Failure> {
-    let name = format!("the server closes with code {code}");
-    let verdict = ended.and_then(|end| {
-        let (offset_ns, length) = (nanos(from.since(run_started)), nanos(end.at.since(from)));
+    if let Some(at) = ended {
+        let (offset_ns, length) = (nanos(from.since(run_started)), nanos(at.since(from)));
         result.phases.push(PhaseTiming { phase: Phase::Close, offset_ns, duration_ns: length });
         result.duration_ns = (offset_ns + length).saturating_sub(result.offset_ns);
-        let reason = if end.code.is_some() { FailureReason::Check } else { end.reason };
-        let words = format!("expected that {name}, but {}", end.words);
-        if end.code == Some(code) { Ok(()) } else { Err(failure(reason, words)) }
-    });
+    }
     let found = verdict.as_ref().err().map(|failure| failure.message.clone());
     result.checks.push(CheckResult { name, passed: found.is_none(), found });
     result.failure = verdict.err();
@@ -387,8 +418,12 @@ async fn send_all(
     with: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<()> {
+    if repeat.count == 1 {
+        let text = with.variables.fill(text)?;
+        return stream::send(text, stream, with, record).await.map(drop);
+    }
     let began = record.now();
-    let mut first = None;
+    let (mut first, mut last) = (None, began);
     for number in 1..=repeat.count {
         let due = began.plus(repeat.gap.saturating_mul(number - 1));
         // Not reached is what is hoped for: the deadline is only the time to wait until.
@@ -399,8 +434,12 @@ async fn send_all(
             return Err(with.deadline.failure(doing));
         }
         let text = with.variables.numbered(number).fill(text)?;
-        let at = stream::send(text, stream, with, record).await?;
-        record.sent = Some(*first.get_or_insert(at));
+        let sending = stream::transmit(text, stream, with, record).await?;
+        record.sent = Some(*first.get_or_insert(sending.from));
+        last = sending.confirmed.unwrap_or(sending.written);
     }
+    // One phase for all: each of them a span would be more than anybody reads or a collector takes.
+    record.phase(Phase::Send, first.unwrap_or(began), last);
+    record.attribute("send.messages", repeat.count.to_string());
     Ok(())
 }

@@ -6,7 +6,7 @@
 //!
 //! Runs are counted exactly: of a cap of n a second, never more than n begin within any second.
 //! Messages go by the generic cell rate algorithm, one each 1/n of a second; what a timer was late
-//! may be made up for within [`SLACK_NS`], so that the rate is reached and not only kept.
+//! may be made up for within five milliseconds, so that the rate is reached and not only kept.
 
 use super::dial::StepContext;
 use super::failure::{Attempt, failure};

@@ -399,6 +399,15 @@ impl Action {
         }
     }
 
+    /// Whether all that it sends and receives goes through an emulated network, where the probe has one.
+    #[must_use]
+    pub const fn goes_through_networks(&self) -> bool {
+        match self {
+            Self::Http(http) => !matches!(http.version, HttpVersion::Http3),
+            other => !matches!(other, Self::Icmp(_) | Self::Exec(_)),
+        }
+    }
+
     /// Whether it opens a stream that stays open for later steps.
     #[must_use]
     pub const fn opens_stream(&self) -> bool {

@@ -204,6 +204,28 @@ pub(super) struct Silent {
     _reader: AbortOnDropHandle<()>,
 }
 
+// === impl Findings ===
+
+impl Findings {
+    /// Takes up what was noticed of another stream of the same step: numbers are added up, and one
+    /// stream of which something does not hold is enough.
+    pub(super) fn add(&mut self, other: Self) {
+        for (name, value) in other.attributes {
+            let Some((_, sum)) = self.attributes.iter_mut().find(|(known, _)| *known == name)
+            else {
+                self.attributes.push((name, value));
+                continue;
+            };
+            if let (Ok(one), Ok(two)) = (sum.parse::<u64>(), value.parse::<u64>()) {
+                *sum = one.saturating_add(two).to_string();
+            }
+        }
+        if !matches!(self.check, Some((_, Err(_)))) {
+            self.check = other.check.or(self.check.take());
+        }
+    }
+}
+
 // === impl Inbox ===
 
 impl Inbox {
@@ -391,6 +413,17 @@ impl OpenStream {
     }
 }
 
+/// A message that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sending {
+    /// Just before it was written.
+    pub from: MonoNanos,
+    /// Once it was.
+    pub written: MonoNanos,
+    /// When the peer had confirmed it, where it does.
+    pub confirmed: Option<MonoNanos>,
+}
+
 /// Sends a text message, if it may go there; the step's sending is from just before the write.
 pub(super) async fn send(
     text: String,
@@ -398,6 +431,21 @@ pub(super) async fn send(
     with: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<MonoNanos> {
+    let Sending { from, written, confirmed } = transmit(text, stream, with, record).await?;
+    record.phase(Phase::Send, from, written);
+    if let Some(at) = confirmed {
+        record.phase(Phase::Wait, written, at);
+    }
+    Ok(from)
+}
+
+/// [`send`] for those who record its phases themselves.
+pub(super) async fn transmit(
+    text: String,
+    stream: &mut OpenStream,
+    with: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<Sending> {
     match &stream.outlet {
         Some(outlet) => outlet.admit(&stream.target, with.writes)?,
         None => writes::admit(&stream.target, with.writes)?,
@@ -408,17 +456,17 @@ pub(super) async fn send(
     record.sent = Some(from);
     stream.sent.push(from);
     let written = record.now();
-    record.phase(Phase::Send, from, written);
     let confirmed =
         write(stream, with.deadline, "waiting for confirmation by", |out| out.confirmed());
-    if let Some(Confirmation { at, status, refusal }) = confirmed.await? {
-        record.phase(Phase::Wait, written, at);
+    let confirmation = confirmed.await?;
+    let confirmed = confirmation.as_ref().map(|confirmation| confirmation.at);
+    if let Some(Confirmation { status, refusal, .. }) = confirmation {
         record.status(status);
         if let Some(words) = refusal {
             return Err(failure(FailureReason::Status, words));
         }
     }
-    Ok(from)
+    Ok(Sending { from, written, confirmed })
 }
 
 /// Sends a ping whose answer is not waited for here.
@@ -569,6 +617,20 @@ mod tests {
         state.max_bytes = MIN_BYTES;
         state.push(message(&large));
         assert_eq!(state.messages.len(), 1, "the newest stays, whatever its size");
+    }
+
+    /// Guarantees that the findings of many streams of a step stay as few as those of one.
+    #[test]
+    fn findings_are_added_up() {
+        let of = |count: &str, check: Result<(), String>| Findings {
+            attributes: vec![("mqtt.duplicates".to_owned(), count.to_owned())],
+            check: Some(("none comes twice".to_owned(), check)),
+        };
+        let mut sum = of("1", Ok(()));
+        sum.add(of("2", Err("one".to_owned())));
+        sum.add(of("40", Ok(())));
+        sum.add(of("0", Err("two".to_owned())));
+        assert_eq!(sum, of("43", Err("one".to_owned())));
     }
 
     /// Guarantees that a reader that disappears is seen as the end of its stream.

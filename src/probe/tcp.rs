@@ -1,8 +1,9 @@
 //! The TCP step: a connection, in the clear or over TLS, and texts there and back.
 //!
-//! What is expected is a predicate over all that has been read so far, not over one read, so it
-//! does not matter how the network cut the bytes. Servers that speak first are as good as those
-//! that answer. A dialogue goes line by line instead, as SMTP, IMAP or FTP do, and may change to
+//! What is expected is a predicate over all that came since we spoke last, not over one read, so it
+//! does not matter how the network cut the bytes. What came before we spoke is no answer to that.
+//! Servers that speak first are as good as those that answer; where one greets, its greeting should be
+//! expected before anything is sent, since one that comes late cannot be told from an answer. A dialogue goes line by line instead, as SMTP, IMAP or FTP do, and may change to
 //! TLS on the way.
 
 use super::awaited::{Awaited, ExpectText, Waited, came};
@@ -18,6 +19,7 @@ use super::writes;
 use crate::base::clock::MonoNanos;
 use crate::model::probe::{FailureReason, Phase};
 use bytes::Bytes;
+use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// No more bytes that nobody waited for are kept than this: of a stream, or of one line.
@@ -39,10 +41,11 @@ pub struct TcpStep {
 pub enum Turn {
     /// We send this text.
     Send(String),
-    /// The server sends a text: a predicate over all that it has sent so far. From the sending
-    /// before it, or else the connection, to its arrival is the value of the step.
+    /// The server sends a text: a predicate over all that it has sent since the sending before it.
+    /// From that, or else the connection, to its arrival is the value of the step.
     Expect(ExpectText),
-    /// The server sends a line; lines before it are passed over. A dialogue of lines has no value
+    /// The server sends a line; lines before it are passed over, and so are those that were there
+    /// before the last sending. A dialogue of lines has no value
     /// but the whole step's.
     ExpectLine(ExpectText),
     /// Both change to TLS.
@@ -53,6 +56,8 @@ pub enum Turn {
 #[derive(Debug, Default)]
 struct Heard {
     bytes: Vec<u8>,
+    /// So many of them came before we spoke last: what they say is no answer.
+    before: usize,
     /// When the last of them came.
     at: MonoNanos,
     /// Nothing more comes: the server's end, or an error.
@@ -91,6 +96,7 @@ pub(super) async fn run(
         match turn {
             Turn::Send(text) => {
                 let text = variables.fill(text)?;
+                heard.close_question(&mut connection).await;
                 since = send(&text, &mut connection, &target, with, record).await?;
             }
             Turn::Expect(expect) => {
@@ -100,7 +106,7 @@ pub(super) async fn run(
                     record.message(from, to);
                 }
                 awaited.judge(waited, &target, with.deadline, record)?;
-                last = Some(Bytes::copy_from_slice(&heard.bytes));
+                last = Some(Bytes::copy_from_slice(heard.answer()));
             }
             Turn::ExpectLine(expect) => {
                 let awaited = Awaited::fill(expect, "a line", with.variables)?;
@@ -154,6 +160,19 @@ async fn send(
 // === impl Heard ===
 
 impl Heard {
+    /// What came since we spoke last.
+    fn answer(&self) -> &[u8] {
+        self.bytes.get(self.before..).unwrap_or_default()
+    }
+
+    /// Before something is sent: takes in what is there already, which does not answer it.
+    async fn close_question(&mut self, connection: &mut Connection) {
+        // The runtime learns here of what has arrived.
+        tokio::task::yield_now().await;
+        while self.over().is_none() && self.receive(connection).now_or_never().is_some() {}
+        self.before = self.bytes.len();
+    }
+
     /// Reads until all that was read is what is awaited.
     async fn until(
         &mut self,
@@ -163,14 +182,14 @@ impl Heard {
         with: StepContext<'_>,
     ) -> Waited {
         loop {
-            if !self.bytes.is_empty() && awaited.holds(&self.bytes) {
+            if !self.answer().is_empty() && awaited.holds(self.answer()) {
                 return Waited::Came(since, self.at);
             }
             if let Some(waited) = self.over() {
                 return waited;
             }
             if !self.read(connection, with).await {
-                return Waited::Nothing(came(&self.bytes));
+                return Waited::Nothing(came(self.answer()));
             }
         }
     }
@@ -185,8 +204,8 @@ impl Heard {
     ) -> (Waited, Option<Bytes>) {
         let mut passed_over = Vec::new();
         loop {
-            while let Some(line) = self.take_line() {
-                if awaited.holds(&line) {
+            while let Some((line, is_answer)) = self.take_line() {
+                if is_answer && awaited.holds(&line) {
                     return (Waited::Came(since, self.at), Some(line.into()));
                 }
                 passed_over = line;
@@ -201,8 +220,9 @@ impl Heard {
         }
     }
 
-    /// The first whole line, without its end; at the end of the stream the rest counts as one.
-    fn take_line(&mut self) -> Option<Vec<u8>> {
+    /// The first whole line, without its end, and whether it began after we spoke last; at the end of
+    /// the stream the rest counts as one.
+    fn take_line(&mut self) -> Option<(Vec<u8>, bool)> {
         let end = self.bytes.iter().position(|byte| *byte == b'\n');
         let length = match end {
             Some(at) => at + 1,
@@ -211,7 +231,9 @@ impl Heard {
         };
         let mut line: Vec<u8> = self.bytes.drain(..length).collect();
         while line.pop_if(|byte| matches!(byte, b'\n' | b'\r')).is_some() {}
-        Some(line)
+        let is_answer = self.before == 0;
+        self.before = self.before.saturating_sub(length);
+        Some((line, is_answer))
     }
 
     /// Why nothing more can come, when that is so.
@@ -226,13 +248,14 @@ impl Heard {
 
     /// Reads once. False when the deadline passed instead.
     async fn read(&mut self, connection: &mut Connection, with: StepContext<'_>) -> bool {
+        with.deadline.limit(self.receive(connection)).await.is_ok()
+    }
+
+    /// Reads once. Nothing is lost when it is dropped before.
+    async fn receive(&mut self, connection: &mut Connection) {
         let stamps = connection.stamps();
-        let room = MAX_READ_BYTES - self.bytes.len();
-        let mut limited = connection.take(room as u64);
-        let Ok(read) = with.deadline.limit(limited.read_buf(&mut self.bytes)).await else {
-            return false;
-        };
-        match read {
+        let room = MAX_READ_BYTES.saturating_sub(self.bytes.len());
+        match connection.take(room as u64).read_buf(&mut self.bytes).await {
             Ok(0) => {
                 let words = "the server closed the connection".to_owned();
                 self.end = Some((FailureReason::Closed, words));
@@ -243,6 +266,5 @@ impl Heard {
                 self.end = Some((failure.reason, failure.message));
             }
         }
-        true
     }
 }

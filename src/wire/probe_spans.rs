@@ -18,6 +18,10 @@ use crate::model::probe::{
 /// The scope under which runs are sent; tells a run from other spans of the daemon.
 pub const SCOPE: &str = "radiosonde.probe";
 
+/// Where the status of a step may stand: of every protocol it once was an HTTP status.
+const STATUS_KEYS: [&str; 3] =
+    [key::STEP_STATUS, semconv::RPC_GRPC_STATUS_CODE, semconv::HTTP_RESPONSE_STATUS_CODE];
+
 /// The run as one OTLP request.
 #[must_use]
 pub fn encode(run: &ProbeRun) -> ExportTraceServiceRequest {
@@ -105,7 +109,7 @@ fn step_span(run: &ProbeRun, step: &StepResult) -> Span {
         text(key::STEP_PROTOCOL, &step.protocol),
         text(key::STEP_TARGET, &step.target),
     ];
-    attributes.extend(step.status.map(|s| integer(semconv::HTTP_RESPONSE_STATUS_CODE, s.into())));
+    attributes.extend(step.status.map(|s| integer(status_key(&step.protocol), s.into())));
     attributes.extend(step.message_latency_ns.map(|ns| integer(key::STEP_MESSAGE_LATENCY, ns)));
     attributes.extend(failure_attributes(step.failure.as_ref()));
     attributes.extend(step.attributes.iter().map(|(name, value)| text(name, value)));
@@ -121,6 +125,15 @@ fn step_span(run: &ProbeRun, step: &StepResult) -> Span {
         events: step.checks.iter().map(|check| check_event(started, check)).collect(),
         attributes,
         ..Span::default()
+    }
+}
+
+/// Under which key a status goes: each protocol's own has a meaning that only its codes have.
+fn status_key(protocol: &str) -> &'static str {
+    match protocol {
+        "http" | "websocket" | "sse" => semconv::HTTP_RESPONSE_STATUS_CODE,
+        "grpc" => semconv::RPC_GRPC_STATUS_CODE,
+        _ => key::STEP_STATUS,
     }
 }
 
@@ -227,7 +240,9 @@ fn read_step(root: &Span, step: &Span, phases: &[&Span]) -> StepResult {
             .collect(),
         checks: step.events.iter().filter_map(read_check).collect(),
         message_latency_ns: find_integer(&step.attributes, key::STEP_MESSAGE_LATENCY),
-        status: find_integer(&step.attributes, semconv::HTTP_RESPONSE_STATUS_CODE)
+        status: STATUS_KEYS
+            .iter()
+            .find_map(|key| find_integer(&step.attributes, key))
             .and_then(|status| status.try_into().ok()),
         attributes: step.attributes.iter().filter_map(found_out).collect(),
         failure: read_failure(&step.attributes),
@@ -297,6 +312,37 @@ pub(crate) mod tests {
                 span_id: [3; 8],
             }],
         }
+    }
+
+    /// Guarantees that no status passes for one of HTTP that is none, and that each is read back, from
+    /// where earlier versions wrote it as well.
+    #[test]
+    fn a_status_goes_under_its_protocols_key() {
+        let check = |protocol: &str, expected: &str| {
+            let mut run = sample_run();
+            run.steps[0].protocol = protocol.to_owned();
+            run.steps[0].status = Some(3);
+            let mut request = encode(&run);
+            assert_eq!(decode(&request), vec![run.clone()]);
+            let spans = &mut request.resource_spans[0].scope_spans[0].spans;
+            let keys = [STATUS_KEYS[0], STATUS_KEYS[1], STATUS_KEYS[2]];
+            let found: Vec<_> = spans[1]
+                .attributes
+                .iter_mut()
+                .filter(|kv| keys.contains(&kv.key.as_str()))
+                .collect();
+            assert_eq!(found.len(), 1);
+            for attribute in found {
+                assert_eq!(attribute.key, expected);
+                attribute.key = semconv::HTTP_RESPONSE_STATUS_CODE.to_owned();
+            }
+            assert_eq!(decode(&request), vec![run]);
+        };
+        check("http", "http.response.status_code");
+        check("sse", "http.response.status_code");
+        check("grpc", "rpc.grpc.status_code");
+        check("mqtt", "radiosonde.step.status");
+        check("dns", "radiosonde.step.status");
     }
 
     /// Guarantees that nothing of a run is lost on its way through the journal.

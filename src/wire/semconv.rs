@@ -18,6 +18,8 @@ pub const SESSION_ID: &str = "session.id";
 pub const HTTP_REQUEST_METHOD: &str = "http.request.method";
 /// Answer's status.
 pub const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
+/// Status of a gRPC call, a number.
+pub const RPC_GRPC_STATUS_CODE: &str = "rpc.grpc.status_code";
 /// Server's template of the path.
 pub const HTTP_ROUTE: &str = "http.route";
 /// Client's template of the path.
@@ -72,6 +74,8 @@ pub mod probe {
     pub const STEP_PROTOCOL: &str = "radiosonde.step.protocol";
     /// Target of a step.
     pub const STEP_TARGET: &str = "radiosonde.step.target";
+    /// Status of a step, where its protocol has no key of its own.
+    pub const STEP_STATUS: &str = "radiosonde.step.status";
     /// From send to match, nanoseconds.
     pub const STEP_MESSAGE_LATENCY: &str = "radiosonde.step.message_latency_ns";
     /// Name of a phase.

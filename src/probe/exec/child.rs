@@ -7,6 +7,7 @@ use crate::model::probe::FailureReason;
 use crate::probe::dial::StepContext;
 use crate::probe::failure::{Attempt, failure};
 use crate::probe::record::StepRecord;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -45,6 +46,21 @@ struct Kept {
     discarded: u64,
 }
 
+/// The processes of a program that has not been waited for, which is why its number is still its own.
+/// Dropping it kills them all.
+#[derive(Debug)]
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let leader = self.0.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(leader) = leader {
+            // None may be left to kill.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
+
 /// Runs the program to its end, or kills it at the deadline.
 pub(super) async fn run(
     step: &ExecStep,
@@ -63,7 +79,7 @@ pub(super) async fn run(
         let words = format!("{program} cannot be started: {}", Chain(&error));
         failure(FailureReason::Local, words)
     })?;
-    // When the deadline passes the child is dropped, which kills it.
+    // When the deadline passes the child is dropped with its group, which kills both.
     let running = attend(child, input, began, record);
     let ended = with.deadline.run(format!("{program} was running"), running).await?;
     ended.map_err(|error| {
@@ -84,6 +100,7 @@ fn command(step: &ExecStep, with: StepContext<'_>) -> Attempt<Command> {
     let own = [
         ("RUN_ID", with.mark.run.to_hex()),
         ("TRACEPARENT", with.mark.traceparent()),
+        ("BAGGAGE", with.mark.baggage()),
         ("TIMEOUT_MS", with.deadline.remaining().as_millis().to_string()),
     ];
     command.envs(own.map(|(name, value)| (format!("{RESERVED_PREFIX}{name}"), value)));
@@ -105,6 +122,7 @@ async fn attend(
     began: MonoNanos,
     record: &StepRecord,
 ) -> io::Result<Ended> {
+    let mut group = Group(child.id());
     let (mut output, mut words) = (Kept::default(), Kept::default());
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (status, at) = {
@@ -121,6 +139,7 @@ async fn attend(
             }
         };
         let at = record.now();
+        group.0 = None;
         if !is_silent {
             drop(tokio::time::timeout(DRAIN, talking).await);
         }

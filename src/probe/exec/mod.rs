@@ -31,12 +31,13 @@
 //!
 //! The program runs without a shell. Its environment is what the definition gives it, our `PATH`, and:
 //! `RADIOSONDE_RUN_ID` (32 hex digits), `RADIOSONDE_TRACEPARENT` (what it sends as `traceparent`, so
-//! that the target's spans join the run's trace) and `RADIOSONDE_TIMEOUT_MS` (what is left of the
-//! run; it should be done before). Of its output 64 KiB are kept. The last line on standard error
+//! that the target's spans join the run's trace), `RADIOSONDE_BAGGAGE` (what it sends as `baggage`, so
+//! that the target can tell that nobody real is there) and `RADIOSONDE_TIMEOUT_MS` (what is left of
+//! the run; it should be done before). Of its output 64 KiB are kept. The last line on standard error
 //! becomes part of a failure's words. An exit code other than 0 without such an object is a failed
-//! check; with one, a success is not believed. At the deadline the program is killed. It leads a
-//! process group of its own, so that Ctrl-C does not reach it, but processes that it started itself
-//! are not killed with it: it should not leave any.
+//! check; with one, a success is not believed. It leads a process
+//! group of its own, so that Ctrl-C does not reach it, and at the deadline that group is killed. What
+//! it leaves behind when it ends in time is not: it should not leave any.
 
 mod child;
 mod report;

@@ -149,7 +149,7 @@ async fn prepare(
         return Err(local(format!("`{path}` takes one message, and there are {count}")));
     }
     for message in messages.iter() {
-        let encoded = method.encode(&with.variables.fill_json(message)?).map_err(local)?;
+        let encoded = method.encode_filled(&with.variables.fill_json(message)?).map_err(local)?;
         framing::append(&encoded, &mut body);
     }
     Ok((Codec::Method(method), body.freeze()))

@@ -131,6 +131,32 @@ impl Method {
         Ok(message.encode_to_vec())
     }
 
+    /// [`Self::encode`] of a message that may hold secrets: the error names fields, never values.
+    ///
+    /// # Errors
+    /// In words.
+    pub(super) fn encode_filled(&self, message: &Value) -> Result<Vec<u8>, String> {
+        self.encode(message).map_err(|_| {
+            let kind = self.0.input();
+            let fits = |key: &String, value: &Value| {
+                let alone = Value::Object([(key.clone(), value.clone())].into_iter().collect());
+                DynamicMessage::deserialize(kind.clone(), &alone).is_ok()
+            };
+            let fields = message.as_object().into_iter().flatten();
+            let wrong: Vec<String> = fields
+                .filter(|(key, value)| !fits(key, value))
+                .map(|(key, _)| {
+                    let known = kind.get_field_by_json_name(key);
+                    known.or_else(|| kind.get_field_by_name(key)).map_or_else(
+                        || format!("there is no field `{key}`"),
+                        |field| format!("`{key}` does not fit {:?}", field.kind()),
+                    )
+                })
+                .collect();
+            format!("the message is not a {}: {}", kind.full_name(), wrong.join(", "))
+        })
+    }
+
     fn decode(&self, bytes: &[u8]) -> Result<Value, String> {
         let kind = self.0.output();
         let wrong = format!("a message is not a {}", kind.full_name());

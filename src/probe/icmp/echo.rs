@@ -5,9 +5,9 @@
 
 use super::{Echo, IcmpStep};
 use crate::base::clock::MonoNanos;
-use crate::model::probe::FailureReason;
+use crate::model::probe::{Failure, FailureReason};
 use crate::probe::dial::StepContext;
-use crate::probe::failure::{Attempt, of_io};
+use crate::probe::failure::{Attempt, is_local, of_io};
 use crate::probe::record::StepRecord;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::io;
@@ -127,17 +127,27 @@ fn parse(packet: &[u8], is_v6: bool) -> Option<Reply> {
 // === sending and waiting ===
 
 /// Sends the echoes of the step at their times and waits for the answers: for all of them, or as
-/// long as the step or the deadline allows. Hands back the TTL of the last answer as well.
+/// long as the step or the deadline allows. Hands back the TTL of the last answer as well, and the last
+/// error that a router or the host sent back instead of one: such an echo is lost.
 pub(super) async fn exchange(
     socket: &EchoSocket,
     address: IpAddr,
     step: &IcmpStep,
     with: StepContext<'_>,
     record: &mut StepRecord,
-) -> Attempt<(Vec<Echo>, Option<u8>)> {
-    let broken = |error: &io::Error, doing: &str| {
-        of_io(error, FailureReason::Connect, &format!("{doing} {address}"))
+) -> Attempt<(Vec<Echo>, Option<u8>, Option<Failure>)> {
+    // One error stands for one echo, though it does not say for which.
+    let (mut errors, mut refused) = (None, 0);
+    let mut refuse = |error: &io::Error, doing: &str| {
+        let failure = of_io(error, FailureReason::Connect, &format!("{doing} {address}"));
+        if is_local(error) || refused >= u32::from(step.count) * 2 {
+            return Err(failure);
+        }
+        errors = Some(failure);
+        refused += 1;
+        Ok(refused)
     };
+    let mut lost = 0;
     let base: u16 = rand::random();
     let mut echoes: Vec<Echo> = Vec::new();
     let (mut next, mut ttl) = (record.now(), None);
@@ -145,14 +155,17 @@ pub(super) async fn exchange(
     while !with.deadline.has_passed() {
         let number = u16::try_from(echoes.len()).unwrap_or(u16::MAX);
         let all_sent = number >= step.count;
-        if all_sent && echoes.iter().all(|echo| echo.arrived.is_some()) {
+        let answered = echoes.iter().filter(|echo| echo.arrived.is_some()).count();
+        if all_sent && answered + lost as usize >= echoes.len() {
             break;
         }
         if !all_sent && record.now() >= next {
             let echo = socket.packet(base.wrapping_add(number), step.size);
             let from = record.now();
             let sent = with.deadline.run("sending an echo", socket.socket.send(&echo)).await?;
-            let _ = sent.map_err(|error| broken(&error, "sending an echo to"))?;
+            if let Err(error) = sent {
+                lost = refuse(&error, "sending an echo to")?;
+            }
             echoes.push(Echo { from, sent: record.now(), arrived: None });
             record.sent.get_or_insert(from);
             next = next.plus(step.interval);
@@ -165,7 +178,13 @@ pub(super) async fn exchange(
             if all_sent { break } else { continue }
         };
         let arrived = record.now();
-        let length = read.map_err(|error| broken(&error, "waiting for an answer of"))?;
+        let length = match read {
+            Ok(length) => length,
+            Err(error) => {
+                lost = refuse(&error, "waiting for an answer of")?;
+                continue;
+            }
+        };
         let reply = parse(packet.get(..length).unwrap_or_default(), socket.is_v6);
         let Some(reply) = reply.filter(|reply| reply.identifier == socket.identifier) else {
             continue;
@@ -176,7 +195,7 @@ pub(super) async fn exchange(
             ttl = reply.ttl.or(ttl);
         }
     }
-    Ok((echoes, ttl))
+    Ok((echoes, ttl, errors))
 }
 
 /// Until when answers count, where the step says so.

@@ -105,14 +105,17 @@ async fn run_over(
                     of_io(&error, FailureReason::Local, "setting the hop limit")
                 })?;
             }
-            let (echoes, ttl) = echo::exchange(&socket, address, step, with, record).await?;
+            let (echoes, ttl, error) = echo::exchange(&socket, address, step, with, record).await?;
             for echo in &echoes {
                 record.phase(Phase::Send, echo.from, echo.sent);
                 if let Some(arrived) = echo.arrived {
                     record.phase(Phase::Wait, echo.sent, arrived);
                 }
             }
-            judge(step, &echoes, ttl, with, record)
+            let none_came = echoes.iter().all(|echo| echo.arrived.is_none());
+            let judged = judge(step, &host, &echoes, ttl, with, record);
+            // Whoever says why no echo can come back knows better than silence does.
+            judged.map_err(|silence| error.filter(|_| none_came).unwrap_or(silence))
         }
         (Err(error), Some(port)) if is_refusal(&error) => {
             record.attribute("icmp.fallback", "tcp connect: not permitted to send ICMP");
@@ -123,7 +126,7 @@ async fn run_over(
                     record.phase(Phase::Connect, echo.from, arrived);
                 }
             }
-            judge(step, &echoes, None, with, record)
+            judge(step, &host, &echoes, None, with, record)
         }
         (Err(error), None) if is_refusal(&error) => {
             let words = format!("not permitted to send ICMP ({error}): {HINT}");
@@ -169,6 +172,7 @@ async fn find(
 /// Says what came back, and whether it is enough.
 fn judge(
     step: &IcmpStep,
+    host: &str,
     echoes: &[Echo],
     ttl: Option<u8>,
     with: StepContext<'_>,
@@ -187,7 +191,6 @@ fn judge(
     if let Some(ttl) = ttl {
         record.attribute("icmp.ttl", ttl.to_string());
     }
-    let host = &step.host;
     if received == 0 && with.deadline.has_passed() {
         let doing = format!("waiting for an answer of {host} to {} echoes", echoes.len());
         return Err(with.deadline.failure(doing));

@@ -185,7 +185,7 @@ async fn losses_are_told() {
             .collect();
         record.phase(Phase::Wait, MonoNanos(0), MonoNanos(1_000));
         let step = IcmpStep { count: 4, max_loss, ..ping("10.0.0.1") };
-        let failure = judge(&step, &echoes, None, with, &mut record).err();
+        let failure = judge(&step, &step.host, &echoes, None, with, &mut record).err();
         (record.finish(None), failure)
     };
     let (result, failure) = judged([true, true, true, true], 0.0, false);
@@ -280,4 +280,43 @@ async fn a_lost_echo_is_not_waited_for_for_ever() {
     let strict = IcmpStep { max_loss: 0.0, ..allowed };
     let (_, failure) = losing().await.run(&strict, CEILING).await;
     assert_fails(failure, FailureReason::Lost, "1 of 3 are (33.3%)");
+}
+
+/// Guarantees that an error which a network sends back costs one echo and not the step; where no echo
+/// comes back, it says why.
+#[tokio::test]
+async fn an_error_costs_one_echo() {
+    let opened_late = async |count: u16, max_loss: f64| {
+        // Until somebody listens there, the system answers with errors.
+        let reserved = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let address = reserved.local_addr().expect("bound");
+        drop(reserved);
+        let open = |_| {
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+            socket.connect(address)?;
+            EchoSocket::over(socket, IDENTIFIER)
+        };
+        let step = IcmpStep { count, max_loss, ..ping("127.0.0.1") };
+        let echoing = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let socket = UdpSocket::bind(address).await.expect("it is free again");
+            let mut packet = [0; 2048];
+            loop {
+                let (length, asker) = socket.recv_from(&mut packet).await.expect("an echo");
+                packet[0] = 0;
+                let _ = socket.send_to(&packet[..length], asker).await.expect("sent");
+            }
+        };
+        tokio::select! {
+            done = run_step(&step, open, CEILING) => done,
+            () = echoing => unreachable!("it never ends"),
+        }
+    };
+    let (result, failure) = opened_late(20, 0.9).await;
+    assert_eq!(failure, None);
+    let received: u32 =
+        attribute(&result, "icmp.received").unwrap_or_default().parse().expect("a number");
+    assert!((1..20).contains(&received), "{received}");
+    let (_, failure) = opened_late(1, 0.9).await;
+    assert_fails(failure, FailureReason::Connect, "waiting for an answer of 127.0.0.1");
 }

@@ -119,6 +119,11 @@ impl Link {
         Passage { arrives, queued: from.since(now), lost }
     }
 
+    /// Forgets that packets stand in line since `before`: they were never sent. Chance goes on.
+    pub(super) fn rewind(&mut self, before: &Self) {
+        (self.free_at, self.last) = (before.free_at, before.last);
+    }
+
     /// Sends a datagram; none when it is lost on the way or finds the queue full.
     pub(super) fn datagram(&mut self, now: MonoNanos, bytes: usize) -> Option<Passage> {
         let is_lost = self.loses();

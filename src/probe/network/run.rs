@@ -45,6 +45,16 @@ pub struct Path {
     pub(super) clock: Clock,
 }
 
+/// A handshake that is being waited for.
+struct Handshake<'a> {
+    path: &'a mut Path,
+    /// Both directions before it.
+    before: [Link; 2],
+    /// When SYNs are sent that are lost.
+    lost: Vec<MonoNanos>,
+    is_over: bool,
+}
+
 // === impl RunNetwork ===
 
 impl RunNetwork {
@@ -113,29 +123,51 @@ impl RunNetwork {
 
 impl Path {
     /// Waits as long as SYN and SYN-ACK take: what connecting costs on top of the real path.
+    /// Dropped before, it leaves nothing behind but what was lost until then.
     pub async fn shake_hands(&mut self) {
         let now = self.clock.monotonic();
-        let answered = self.answered(now);
-        if let Some(at) = self.clock.instant_of(answered) {
+        let before = [self.up.clone(), self.down.clone()];
+        let (answered, lost) = self.answered(now);
+        let at = self.clock.instant_of(answered);
+        let mut handshake = Handshake { path: self, before, lost, is_over: false };
+        if let Some(at) = at {
             tokio::time::sleep_until(at.into()).await;
         }
+        handshake.is_over = true;
     }
 
-    /// When a handshake that begins now is answered. One of which every SYN is lost ends with the
-    /// last of them, long after any deadline.
-    pub(super) fn answered(&mut self, now: MonoNanos) -> MonoNanos {
+    /// When a handshake that begins now is answered, and when SYNs were sent that are lost. One of
+    /// which every SYN is lost ends with the last of them, long after any deadline.
+    pub(super) fn answered(&mut self, now: MonoNanos) -> (MonoNanos, Vec<MonoNanos>) {
+        let mut lost = Vec::new();
         let (mut sent, mut timer) = (now, SYN_TIMEOUT);
         for _ in 0..=SYN_RETRIES {
             let arrived = self.up.datagram(sent, SYN_BYTES);
             let answered = arrived.and_then(|syn| self.down.datagram(syn.arrives, SYN_BYTES));
             if let Some(answer) = answered {
-                return answer.arrives;
+                return (answer.arrives, lost);
             }
-            self.tally.lost();
+            lost.push(sent);
             sent = sent.plus(timer);
             timer *= 2;
         }
-        sent
+        (sent, lost)
+    }
+}
+
+// === impl Handshake ===
+
+/// What was foreseen of a handshake does not happen when nobody waits for it.
+impl Drop for Handshake<'_> {
+    fn drop(&mut self) {
+        let now = self.path.clock.monotonic();
+        let lost = self.lost.iter().filter(|sent| self.is_over || **sent <= now);
+        lost.for_each(|_| self.path.tally.lost());
+        if !self.is_over {
+            let [up, down] = &self.before;
+            self.path.up.rewind(up);
+            self.path.down.rewind(down);
+        }
     }
 }
 

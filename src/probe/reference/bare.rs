@@ -9,6 +9,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 use tokio_tungstenite::tungstenite::{self, Message};
 
+/// The end of the event that the server sends.
+const EVENT: &[u8] = b"echo\n\n";
+
 /// A server that is silent for so long does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -53,10 +56,14 @@ fn ask_websocket(address: SocketAddr, message: &str, clock: &Clock) -> io::Resul
 fn ask_sse(address: SocketAddr, clock: &Clock) -> io::Result<Duration> {
     let mut stream = connect(address)?;
     write!(stream, "GET / HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\n\r\n")?;
-    let _head = read_until(&mut stream, b"\r\n\r\n")?;
+    let mut head = read_until(&mut stream, b"\r\n\r\n")?;
     let from = clock.monotonic();
-    let _event = read_until(&mut stream, b"echo\n\n")?;
+    // Read late, the head has the event with it.
+    if !head.ends_with(EVENT) {
+        head = read_until(&mut stream, EVENT)?;
+    }
     let took = clock.monotonic().since(from);
+    drop(head);
     stream.shutdown(Shutdown::Both)?;
     Ok(took)
 }

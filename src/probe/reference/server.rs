@@ -178,13 +178,13 @@ impl Worker {
     }
 }
 
-/// Reads until what came ends with `end`; returns what came.
+/// Reads until `end` has come; returns what came, and that may be more.
 ///
 /// # Errors
 /// When the connection ends before, or too much comes.
 pub(super) fn read_until(stream: &mut TcpStream, end: &[u8]) -> io::Result<Vec<u8>> {
     let (mut came, mut piece) = (Vec::new(), [0; 4096]);
-    while !came.ends_with(end) {
+    while !came.windows(end.len()).any(|window| window == end) {
         let read = stream.read(&mut piece)?;
         if read == 0 || came.len() > MAX_HEAD_BYTES {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -63,6 +63,8 @@ async fn a_program_gets_what_it_needs_and_no_more() {
         test -z "$HOME$CARGO_MANIFEST_DIR" || { echo "home: $HOME" >&2; exit 1; }
         test -n "$PATH" || { echo "no path" >&2; exit 1; }
         test "$RADIOSONDE_TIMEOUT_MS" -gt 10000 || { echo "timeout" >&2; exit 1; }
+        case "$RADIOSONDE_BAGGAGE" in user_agent.synthetic.type=test,*) ;;
+            *) echo "baggage: $RADIOSONDE_BAGGAGE" >&2; exit 1;; esac
         case "$RADIOSONDE_TRACEPARENT" in "00-$RADIOSONDE_RUN_ID-"*-01) ;;
             *) echo "trace: $RADIOSONDE_TRACEPARENT" >&2; exit 1;; esac
         echo '{"version":1,"outcome":"success"}'"#;
@@ -133,12 +135,19 @@ async fn what_is_left_behind_is_not_waited_for() {
     assert!(run.duration_ns < 10_000_000_000);
 }
 
-/// Guarantees that a program that does not end costs the timeout, and does not live on.
+/// Guarantees that a program that does not end costs the timeout, and that neither it nor what it
+/// started lives on.
 #[tokio::test]
 async fn a_program_is_killed_at_the_deadline() {
+    killed_at_the_deadline("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 300").await;
+    killed_at_the_deadline("sleep 300 & echo $! > {0}.new; mv {0}.new {0}; wait").await;
+}
+
+/// Runs a script that writes the number of a process to the file `{0}`, and waits for its end.
+async fn killed_at_the_deadline(text: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let note = folder.path().join("pid");
-    let text = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 300", note.display());
+    let text = text.replace("{0}", &note.display().to_string());
     let steps = vec![step("1", Action::Exec(script(&text)))];
     let run = run_within(Duration::from_millis(500), steps).await;
     assert_failure(&run, FailureReason::Timeout, "/bin/sh was running");

@@ -1,13 +1,13 @@
 //! One message for many receivers, over one protocol and over two.
 
-use super::super::spec::{Action, Expect, HttpStep, Step};
+use super::super::spec::{Action, Expect, HttpStep, Step, WebSocketStep};
 use super::servers::{Server, http};
 use super::{
     assert_failure, assert_success, connect, expect_json, get, run_within, step, subscribe,
 };
 use crate::model::probe::{FailureReason, Phase, StepResult};
 use axum::Router;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -184,4 +184,35 @@ async fn a_receiver_that_is_refused_is_named() {
     let run = run_within(Duration::from_secs(20), vec![gone, publish(&server)]).await;
     assert_failure(&run, FailureReason::Status, "receiver 1 of 3");
     assert_eq!(run.steps.len(), 1);
+}
+
+/// Guarantees that however many receivers a step has, it gets one phase and one check for the ends of
+/// their streams, and is told which of them ended otherwise.
+#[tokio::test]
+async fn ends_are_told_once() {
+    async fn end(n: Query<HashMap<String, u16>>, upgrade: WebSocketUpgrade) -> impl IntoResponse {
+        let code = if n["n"] == n["odd"] { 1011 } else { 1000 };
+        upgrade.on_upgrade(async move |mut socket: WebSocket| {
+            let reason = "".into();
+            drop(socket.send(Message::Close(Some(CloseFrame { code, reason }))).await);
+        })
+    }
+    let server = http(Router::new().route("/end", any(end))).await;
+    let run = async |odd: u16| {
+        let url = format!("{}?n=${{run.receiver}}&odd={odd}", server.url("ws", "/end"));
+        let open = WebSocketStep { close_code: Some(1000), ..connect(url) };
+        let crowd = Step { count: 9, ..step("crowd", Action::WebSocket(open)) };
+        run_within(Duration::from_secs(20), vec![crowd]).await
+    };
+    let whole = run(0).await;
+    assert_success(&whole);
+    let closes = whole.steps[0].phases.iter().filter(|timing| timing.phase == Phase::Close);
+    assert_eq!((closes.count(), whole.steps[0].checks.len()), (1, 1), "{whole:#?}");
+    let odd = run(3).await;
+    assert_failure(
+        &odd,
+        FailureReason::Check,
+        "closes all 9 receivers with code 1000, but of receiver 3",
+    );
+    assert_eq!(odd.steps[0].checks.len(), 1);
 }

@@ -3,8 +3,8 @@
 use super::super::ledger::LedgerStep;
 use super::super::spec::{Action, Repeat, Step};
 use super::servers::{Server, websocket};
-use super::{assert_failure, assert_success, connect, run_within, step};
-use crate::model::probe::{FailureReason, ProbeRun};
+use super::{assert_failure, assert_success, connect, phases, run_within, step};
+use crate::model::probe::{FailureReason, Phase, ProbeRun};
 use futures::{SinkExt, StreamExt};
 use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
@@ -83,6 +83,7 @@ async fn a_whole_stream_passes() {
     assert_success(&run);
     assert_eq!(attribute(&run, "ledger.received"), "100");
     assert!(run.steps[1].duration_ns >= 99_000_000, "{run:#?}");
+    assert_eq!(phases(&run.steps[1]), [Phase::Send], "a hundred messages are one phase");
     assert!(run.steps[2].duration_ns < 9_000_000_000, "it did not wait for more");
 }
 

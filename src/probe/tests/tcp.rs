@@ -242,3 +242,24 @@ async fn sending_is_writing() {
     assert_failure(&run, FailureReason::Local, "writing to tcp://0.0.0.0");
     assert_eq!(phases(&run.steps[0]), []);
 }
+
+/// Guarantees that what a server said before it was asked does not pass for an answer, neither as a
+/// text nor as a line, and that the rest of a line which had begun does not either.
+#[tokio::test]
+async fn a_greeting_is_no_answer() {
+    let server = raw(|mut stream| async move {
+        write(&mut stream, b"220-mail.test\r\n220 ready\r\n250 O").await;
+        let mut asked = [0; 64];
+        let _ = stream.read(&mut asked).await;
+        write(&mut stream, b"K\r\n").await;
+        linger(stream).await;
+    })
+    .await;
+    let pause = || Turn::ExpectLine(contains("mail.test"));
+    let lines = vec![pause(), say("EHLO x\r\n"), starts("250 OK")];
+    assert_failure(&run_briefly(talk(&server, lines)).await, FailureReason::Timeout, "250 OK");
+    let text = vec![Turn::Expect(contains("ready")), say("x"), Turn::Expect(contains("ready"))];
+    assert_failure(&run_briefly(talk(&server, text)).await, FailureReason::Timeout, "ready");
+    let both = vec![Turn::Expect(contains("250 O")), say("x"), Turn::Expect(contains("K"))];
+    assert_success(&run_tcp(talk(&server, both)).await);
+}

@@ -15,7 +15,7 @@ const NONE: &str = "none";
 /// The probes over another network, where one is wanted, and with another seed.
 ///
 /// # Errors
-/// When there is no such network, or a seed but no network that could have it.
+/// When there is no such network, or a probe cannot go through it, or a seed but no network that could have it.
 pub(super) fn put_on(
     probes: Vec<Arc<ProbeSpec>>,
     settings: &Settings,
@@ -27,6 +27,9 @@ pub(super) fn put_on(
         Some(NONE) => Some(None),
         Some(name) => Some(Some(settings.network(name).map_err(nothing)?)),
     };
+    if let Some(Some(network)) = &wanted {
+        refuse_unshaped(&probes, network)?;
+    }
     let put = |probe: Arc<ProbeSpec>| {
         let network = match &wanted {
             Some(network) => network.clone(),
@@ -44,6 +47,28 @@ pub(super) fn put_on(
         });
     }
     Ok(probes)
+}
+
+/// Figures of the bare network must not stand under the name of an emulated one.
+fn refuse_unshaped(probes: &[Arc<ProbeSpec>], network: &Network) -> Result<(), Nothing> {
+    let unshaped = |probe: &&Arc<ProbeSpec>| {
+        let mut steps = probe.steps.iter().chain(&probe.cleanup);
+        steps.find(|step| !step.action.goes_through_networks()).map(|step| step.action.block())
+    };
+    let Some((probe, block)) = probes.iter().find_map(|p| Some((p, unshaped(&p)?))) else {
+        return Ok(());
+    };
+    let able = probes.iter().filter(|probe| unshaped(probe).is_none()).count();
+    Err(Nothing {
+        words: format!(
+            "the probe {} cannot be put on {network}: `{block}` does not go through an emulated network",
+            probe.name
+        ),
+        hint: match able {
+            0 => "run it without --network".to_owned(),
+            _ => format!("name the probes to run; {able} of these can be put on it"),
+        },
+    })
 }
 
 fn nothing(unknown: UnknownNetwork) -> Nothing {
@@ -134,6 +159,18 @@ probes:
                     (got, _) => panic!("{network:?} {seed:?}: {got:?}"),
                 }
             };
+        let unshaped =
+            "probes: [ { name: d, every: 9s, steps: [ http: { get: http://127.0.0.1/ } ],
+  cleanup: [ icmp: { host: 127.0.0.1 } ] } ]";
+        let unshaped = config::load_embedded(&[("p.yaml", unshaped)], &|_| true);
+        let unshaped = unshaped.settings.expect("fine").probes;
+        let refused = put_on(unshaped.clone(), &settings(), Some("lte"), None).expect_err("icmp");
+        assert!(
+            refused.words.contains("the probe d cannot be put on lte: `icmp`"),
+            "{}",
+            refused.words
+        );
+        assert!(put_on(unshaped, &settings(), Some("none"), None).is_ok());
         check(None, None, Ok(["-", "lte Some(5)"]));
         check(None, Some(7), Ok(["-", "lte Some(7)"]));
         check(Some("none"), None, Ok(["-", "-"]));

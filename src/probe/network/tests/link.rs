@@ -212,13 +212,28 @@ fn outages_delay_or_lose() {
 fn a_handshake_costs_a_round_trip() {
     let clock = Clock::manual(crate::base::clock::UnixNanos(0));
     let mut network = steady(100 * MS, 1_000_000_000_000);
-    assert_eq!(path(&network, 1, &clock).answered(at(MS)), at(101 * MS));
+    assert_eq!(path(&network, 1, &clock).answered(at(MS)).0, at(101 * MS));
     network.profile.loss_ppm = 300_000;
-    let answered = |seed| path(&network, seed, &clock).answered(MonoNanos(0));
+    let answered = |seed| path(&network, seed, &clock).answered(MonoNanos(0)).0;
     let mut after: Vec<u64> = (0..200).map(|seed| answered(seed).0 / 1_000_000).collect();
     after.sort_unstable();
     after.dedup();
     assert_eq!(after[..4], [100, 1_100, 3_100, 7_100]);
     network.profile.loss_ppm = 1_000_000;
-    assert_eq!(path(&network, 1, &clock).answered(MonoNanos(0)), at(127_000 * MS));
+    assert_eq!(path(&network, 1, &clock).answered(MonoNanos(0)).0, at(127_000 * MS));
+}
+
+/// Guarantees that a handshake which was given up is no burden for the next one: nothing stands in line
+/// that was not sent, and of its SYNs only those are lost that were.
+#[tokio::test]
+async fn a_handshake_given_up_leaves_nothing_behind() {
+    let clock = Clock::system();
+    let mut network = steady(100 * MS, 1_000_000_000_000);
+    network.profile.loss_ppm = 1_000_000;
+    let mut path = path(&network, 1, &clock);
+    let given_up = tokio::time::timeout(20 * MS, path.shake_hands()).await;
+    assert!(given_up.is_err());
+    let now = clock.monotonic();
+    assert_eq!(path.up.segment(now, 100, false).queued, Duration::ZERO);
+    assert_eq!(path.tally.sum().lost, 1);
 }

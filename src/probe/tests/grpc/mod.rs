@@ -165,7 +165,7 @@ async fn an_echo_comes_back() {
     assert_failure(
         &run,
         FailureReason::Local,
-        "the message is not a test.Item: unrecognized field",
+        "the message is not a test.Item: there is no field `txt`",
     );
     let run = run_grpc(chat_many(&server, "Echo", vec![json!({}), json!({})])).await;
     assert_failure(&run, FailureReason::Local, "takes one message, and there are 2");
@@ -347,4 +347,18 @@ async fn tonic_is_understood() {
     assert_failure(&run, FailureReason::Status, "INVALID_ARGUMENT (zwölf Boxkämpfer: 100% )");
     let run = run_grpc(health(&server, "")).await;
     assert_failure(&run, FailureReason::Status, "UNIMPLEMENTED");
+}
+
+/// Guarantees that a message which does not fit is told by its fields and never by its values: a
+/// definition may have put secrets there.
+#[tokio::test]
+async fn what_does_not_fit_is_not_quoted() {
+    let server = echo_server().await;
+    let secret = json!({ "nothing_like_it": "s3cr3t" });
+    let run = run_grpc(chat(&server, "Echo", secret)).await;
+    assert_failure(&run, FailureReason::Local, "there is no field `nothing_like_it`");
+    assert!(!format!("{run:?}").contains("s3cr3t"), "{run:#?}");
+    let run = run_grpc(chat(&server, "Echo", json!({ "done": "s3cr3t" }))).await;
+    assert_failure(&run, FailureReason::Local, "`done` does not fit");
+    assert!(!format!("{run:?}").contains("s3cr3t"), "{run:#?}");
 }
