@@ -6,6 +6,7 @@
 
 use super::book::AlertBook;
 use super::codec;
+use super::intents::Intents;
 use super::policy::Policy;
 use super::{budget::SloStatus, state};
 use crate::aggregate::{self, Decoded, Folder, Rules};
@@ -17,8 +18,8 @@ use crate::store::counts::book::NewIndicators;
 use crate::store::ledger::ItemOutcome;
 use crate::store::{self, Store};
 use crate::wire::record::{
-    AcknowledgementRecord, DeliveryRecord, Envelope, Kind, RecordError, RefusalRecord,
-    SilenceRecord, TransitionRecord,
+    AcknowledgementRecord, DeliveryRecord, Envelope, IntentRecord, Kind, RecordError,
+    RefusalRecord, SilenceRecord, TransitionRecord,
 };
 use crate::wire::state::{CheckpointState, PositionState, VERSION};
 use parking_lot::RwLock;
@@ -37,6 +38,8 @@ pub struct Core {
     pub folder: Folder,
     /// Alerts.
     pub book: AlertBook,
+    /// Probe runs that were announced and have not ended.
+    pub intents: Intents,
     /// SLOs and routes in force.
     pub policy: Arc<Policy>,
     /// What the SLOs ask of each record.
@@ -67,6 +70,8 @@ pub struct Applied {
     pub runs: Vec<Arc<ProbeRun>>,
     /// Whether alerts or the outbox moved.
     pub alerts: bool,
+    /// Announced runs that made way for others.
+    pub dropped_intents: u64,
 }
 
 /// Why a record was passed over.
@@ -113,6 +118,7 @@ impl Core {
             Kind::Traces | Kind::Metrics | Kind::Logs => {
                 let rules = Arc::clone(&self.rules);
                 applied.runs = self.folder.fold(&mut self.store, &rules, envelope, decoded)?;
+                applied.runs.iter().for_each(|run| self.intents.settle(run.id));
                 let newest = applied.runs.iter().map(|run| run.ended()).max();
                 self.newest.probes = self.newest.probes.max(newest);
                 if lane == Lane::Bulk {
@@ -143,6 +149,10 @@ impl Core {
                 let r = RefusalRecord::decode(payload())?;
                 let outcome = ItemOutcome::from_name(&r.outcome).ok_or(ApplyError::Unknown)?;
                 self.store.ledger.add(&r.app, &r.signal, outcome, r.items);
+            }
+            Kind::Intent => {
+                let applied_to = self.intents.apply(IntentRecord::decode(payload())?);
+                applied.dropped_intents = applied_to.ok_or(ApplyError::Unknown)?;
             }
             Kind::Configuration | Kind::Unspecified => {}
         }
@@ -187,6 +197,7 @@ impl Core {
             alerts: Some(state::save(&self.book)),
             newest_run_unix_nano: self.newest.probes.unwrap_or_default().0,
             newest_item_unix_nano: self.newest.phones.unwrap_or_default().0,
+            intents: self.intents.save(),
             ..CheckpointState::default()
         };
         store::codec::save(&self.store, &mut saved);
@@ -211,6 +222,7 @@ impl Core {
             probes: instant(saved.newest_run_unix_nano),
             phones: instant(saved.newest_item_unix_nano),
         };
-        Self { store, folder, book, control, bulk, newest, ..Self::default() }
+        let intents = Intents::load(&saved.intents);
+        Self { store, folder, book, intents, control, bulk, newest, ..Self::default() }
     }
 }

@@ -12,6 +12,7 @@ pub mod core;
 pub mod evaluate;
 pub mod explain;
 pub mod health;
+pub mod intents;
 pub mod outbox;
 pub mod policy;
 pub mod state;

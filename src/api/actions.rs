@@ -17,7 +17,7 @@ pub enum Failed {
     Refused(String),
     /// Something else goes on that it must not meet.
     Conflict(String),
-    /// There is no room for it now.
+    /// There is no room for it now, or the daemon is starting or ending.
     Busy(String),
 }
 

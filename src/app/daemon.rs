@@ -10,7 +10,8 @@ use super::recount::Recount;
 use super::reload::{self, Source};
 use super::replay::Replayed;
 use super::{
-    checkpoint_loop, deliver_loop, evaluate_loop, fold_loop, opening, replay, results, watch,
+    checkpoint_loop, deliver_loop, evaluate_loop, fold_loop, intents, opening, replay, results,
+    watch,
 };
 use crate::alert::Core;
 use crate::api::blackbox::Blackbox;
@@ -20,12 +21,14 @@ use crate::api::{self, ApiState};
 use crate::base::clock::{Clock, UnixNanos};
 use crate::base::shutdown::Shutdown;
 use crate::config::Settings;
+use crate::export::Exporter;
 use crate::ingest;
 use crate::journal::files::SystemFiles;
 use crate::journal::{self, Sinks};
 use crate::model::series::History;
 use crate::notify::{Courier, CourierConfig};
-use crate::probe::{self, Scheduler};
+use crate::probe::spec::ProbeSpec;
+use crate::probe::{self, Scheduler, SchedulerError};
 use crate::store::data_dir::DataDir;
 use crate::telemetry::Telemetry;
 use parking_lot::{Mutex, RwLock};
@@ -168,9 +171,8 @@ pub async fn run(
     let (outcomes, settled) = mpsc::channel(FOLD_QUEUE);
     let receivers = CourierConfig { receivers: settings.receivers.clone() };
     let courier = Courier::start(receivers, clock.clone(), telemetry.clone(), couriers, outcomes);
-    let (runs, finished) = mpsc::channel(RESULT_QUEUE);
-    let scheduler = Scheduler::start(context.clone(), runs, settings.probes.clone())?;
-    deciders.spawn(results::run(engine.clone(), collector.probes.take(), finished));
+    let probes = (context.clone(), settings.probes.clone());
+    let scheduler = start_probes(&engine, probes, collector.probes.take(), deciders)?;
     deciders.spawn(evaluate_loop::run(engine.clone(), deciders.clone()));
     deciders.spawn(deliver_loop::run(engine.clone(), courier.clone(), deciders.clone()));
     let settling = tokio::spawn(deliver_loop::settle(engine.clone(), settled));
@@ -221,6 +223,24 @@ pub async fn run(
     end(running, stages, last).await;
     Collector::end(collector.take_provider()).await;
     Ok(())
+}
+
+/// Starts the probes, and what takes announcements and results of their runs to the journal. What runs of an
+/// earlier life left is cleaned up.
+fn start_probes(
+    engine: &Engine,
+    (context, probes): (probe::Context, Vec<Arc<ProbeSpec>>),
+    exporter: Option<Exporter>,
+    deciders: &Shutdown,
+) -> Result<Scheduler, SchedulerError> {
+    let (runs, finished) = mpsc::channel(RESULT_QUEUE);
+    let (register, unwritten, notes) = intents::channel(&engine.telemetry);
+    let left = intents::left(engine);
+    let scheduler = Scheduler::start(context.registered(register), runs, probes)?;
+    scheduler.clean_up_after(left);
+    deciders.spawn(intents::run(engine.clone(), Arc::clone(&unwritten), notes));
+    deciders.spawn(results::run(engine.clone(), exporter, finished, unwritten));
+    Ok(scheduler)
 }
 
 /// What all runs of probes share.

@@ -87,6 +87,7 @@ pub(super) fn fold(engine: &Engine, committed: Committed) {
     }
     match applied {
         Ok(applied) => {
+            engine.telemetry.probe_intents_dropped_total.inc_by(applied.dropped_intents);
             if !applied.runs.is_empty() {
                 engine.evaluate.notify_one();
                 engine.seen.send_modify(|count| *count += 1);

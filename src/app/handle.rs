@@ -71,9 +71,9 @@ impl Handle {
 
     fn running(&self) -> Result<Arc<Running>, Failed> {
         let running = self.running.get().ok_or_else(|| {
-            Failed::Refused("the daemon is starting: it replays its journal".to_owned())
+            Failed::Busy("the daemon is starting; ask again in a moment".to_owned())
         })?;
-        running.upgrade().ok_or_else(|| Failed::Refused("the daemon is ending".to_owned()))
+        running.upgrade().ok_or_else(|| Failed::Busy("the daemon is ending".to_owned()))
     }
 }
 

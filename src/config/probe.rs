@@ -9,7 +9,7 @@
 //!     labels: { region: eu-west }
 //!     network: lte                   # through an emulated network, see `network`
 //!     websocket: { … }               # or http:, sse:, or steps: [ … ]
-//!     cleanup: [ … ]                 # steps that run whatever happened
+//!     cleanup: [ … ]                 # steps that run whatever happened (see `steps`)
 //! ```
 
 use super::cron::Cron;

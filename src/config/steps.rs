@@ -11,9 +11,13 @@
 //!   - { on: bob, send: '{"n":${run.sequence}}', repeat: 100, gap: 10ms }
 //!   - { on: bob, ledger: { sequence: /n, messages: 100, for: 2s } }
 //!   - { as: crowd, count: 200, websocket: { url: … } }   # so many receivers; `on: [crowd, bob]` is all
-//! cleanup:                               # runs whatever happened
+//! cleanup:                               # runs whatever happened, after `kill -9` at the next start
 //!   - http: { delete: "https://chat.example.com/rooms/probe/messages/${message}" }
 //! ```
+//!
+//! After a kill nothing is known of a run but its id: steps that clean up by `${run.id}` are taken at the next
+//! start; those that need captured values or `${run.start}`, as the one above does, are left out then, and the log
+//! says so.
 
 use super::fields::{Context, Fields};
 use super::names::{is_variable, suggestion};

@@ -148,7 +148,7 @@ pub(super) async fn resolve(
     step: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<Vec<SocketAddr>> {
-    let addresses = lookup(target, step.deadline, record).await?;
+    let addresses = lookup(target, step, record).await?;
     match &step.context.inspection {
         Some(inspection) => inspection.choose(target, &addresses),
         None => Ok(addresses),
@@ -159,7 +159,7 @@ pub(super) async fn resolve(
 /// phase is absent.
 async fn lookup(
     target: &Target,
-    deadline: &Deadline,
+    step: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<Vec<SocketAddr>> {
     if let Some(address) = target.address() {
@@ -167,13 +167,16 @@ async fn lookup(
     }
     let from = record.now();
     let doing = format!("resolving {}", target.host);
-    let found = tokio::net::lookup_host((target.host.as_str(), target.port));
-    let found = deadline.run(&doing, found).await?;
+    let found = step.deadline.run(&doing, step.context.lookups.find(&target.host)).await??;
     let to = record.now();
-    let addresses: Vec<SocketAddr> = found
-        .map_err(|error| of_io(&error, FailureReason::Resolve, &doing))?
-        .take(MAX_ADDRESSES)
-        .collect();
+    let found = found.as_ref().as_ref();
+    let found = found.map_err(|error| of_io(error, FailureReason::Resolve, &doing))?;
+    let with_port = |found: &SocketAddr| {
+        let mut address = *found;
+        address.set_port(target.port);
+        address
+    };
+    let addresses: Vec<SocketAddr> = found.iter().take(MAX_ADDRESSES).map(with_port).collect();
     if addresses.is_empty() {
         return Err(failure(FailureReason::Resolve, format!("{doing}: it has no address")));
     }

@@ -5,8 +5,8 @@
 
 use super::held::Held;
 use super::journey::CLEANUP_TIMEOUT;
-use super::plan::Planned;
-use super::runner::{Context, SlotStart, not_run, run_once};
+use super::plan::{MAX_OVERLAPPING_OF_ONE, Planned};
+use super::runner::{Context, SlotStart, not_run, run_as};
 use super::spec::{Cadence, ProbeSpec};
 use super::stall::StallWatch;
 use crate::base::clock::{MonoNanos, UnixNanos, nanos};
@@ -140,14 +140,9 @@ impl Delivery {
 
 impl Executor {
     fn admit(&self, start: Start) {
-        let spec = &start.planned.spec;
-        let share = if spec.overlap {
-            match Arc::clone(&self.overlapping).try_acquire_owned() {
-                Ok(share) => Some(share),
-                Err(_) => return self.refuse_overlap(&start),
-            }
-        } else {
-            None
+        let share = match self.share(&start.planned) {
+            Ok(share) => share,
+            Err(message) => return self.refuse_overlap(&start, &message),
         };
         match Arc::clone(&self.running).try_acquire_owned() {
             Ok(permit) => {
@@ -164,6 +159,20 @@ impl Executor {
         }
     }
 
+    /// What a run holds that may overlap others: of its probe's bound, and of the bound for all such runs.
+    fn share(&self, planned: &Planned) -> Result<[Option<OwnedSemaphorePermit>; 2], String> {
+        if !planned.spec.overlap {
+            return Ok([None, None]);
+        }
+        let own = Arc::clone(&planned.crowd).try_acquire_owned().map_err(|_| {
+            format!("{MAX_OVERLAPPING_OF_ONE} runs of this probe were going on already")
+        })?;
+        let of_all = Arc::clone(&self.overlapping).try_acquire_owned().map_err(|_| {
+            format!("{MAX_OVERLAPPING_RUNS} runs that may overlap were going on already")
+        })?;
+        Ok([Some(own), Some(of_all)])
+    }
+
     fn refuse(&self, start: &Start, reason: FailureReason, message: &str) {
         let spec = &start.planned.spec;
         // Who asked for a run learns that it did not happen by the reply that is dropped.
@@ -173,19 +182,17 @@ impl Executor {
         }
     }
 
-    fn refuse_overlap(&self, start: &Start) {
+    fn refuse_overlap(&self, start: &Start, message: &str) {
         if start.requested.is_none() {
-            let message =
-                format!("{MAX_OVERLAPPING_RUNS} runs that may overlap are going on already");
             let reason = FailureReason::Overlapped;
             let spec = &start.planned.spec;
-            let run = not_run(spec, start.slot, Outcome::Overlapped, reason, &message);
+            let run = not_run(spec, start.slot, Outcome::Overlapped, reason, message);
             self.delivery.deliver(run);
         }
     }
 
     async fn run_slot(&self, start: Start) {
-        let Start { planned: Planned { spec, gate }, slot, due, requested } = start;
+        let Start { planned: Planned { spec, gate, upcoming, .. }, slot, due, requested } = start;
         let (reply, gate) = match requested {
             Some(Requested { gate, reply }) => (Some(reply), gate),
             None if spec.overlap => (None, None),
@@ -204,7 +211,8 @@ impl Executor {
             self.context.telemetry.probe_start_lateness_seconds.observe(lateness.as_secs_f64());
         }
         let start = SlotStart { intended_start: slot, lateness_ns: nanos(lateness) };
-        let run = run_once(&spec, start, &self.context).await;
+        let id = upcoming.take(&spec, &self.context);
+        let run = run_as(id, &spec, start, &self.context).await;
         drop(gate);
         if let Some(reply) = reply {
             // Who asked may have gone meanwhile; the run counts all the same.
@@ -226,5 +234,43 @@ fn grace(spec: &ProbeSpec) -> Duration {
     match spec.cadence {
         Cadence::Every(interval) => MAX_OVERLAP_GRACE.min(interval / 10),
         Cadence::Cron { .. } => MAX_OVERLAP_GRACE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::spec;
+    use super::*;
+    use crate::base::clock::Clock;
+
+    /// Guarantees that when runs which may overlap have taken all that they can get, a further one is
+    /// overlapped, its own fault, and a run of another kind goes on.
+    #[tokio::test]
+    async fn runs_that_overlap_leave_room_for_others() {
+        let (results, mut received) = mpsc::channel(4);
+        let context = Context::new(Clock::system(), Telemetry::new());
+        let executor = Executor {
+            delivery: Delivery::new(results, context.telemetry.clone()),
+            running: Arc::new(Semaphore::new(MAX_CONCURRENT_RUNS)),
+            overlapping: Arc::new(Semaphore::new(MAX_OVERLAPPING_RUNS)),
+            tasks: TaskTracker::new(),
+            interrupt: CancellationToken::new(),
+            context,
+        };
+        let start = |overlap| {
+            let spec = Arc::new(ProbeSpec { overlap, ..spec(Vec::new()) });
+            let (slot, due) = (executor.context.clock.now(), executor.context.clock.monotonic());
+            Start { planned: Planned::new(spec), slot, due, requested: None }
+        };
+        // As that many runs would hold them.
+        let all = u32::try_from(MAX_OVERLAPPING_RUNS).expect("small");
+        let _others = Arc::clone(&executor.overlapping).try_acquire_many_owned(all).expect("free");
+        let _places = Arc::clone(&executor.running).try_acquire_many_owned(all).expect("free");
+        executor.admit(start(true));
+        let refused = received.recv().await.expect("a result");
+        assert_eq!(refused.outcome, Outcome::Overlapped, "{refused:?}");
+        assert!(!refused.is_local_fault(), "it counts as bad");
+        executor.admit(start(false));
+        assert_eq!(received.recv().await.expect("a result").outcome, Outcome::Success);
     }
 }

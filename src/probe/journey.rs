@@ -16,7 +16,7 @@ use super::record::StepRecord;
 use super::runner::Context;
 use super::spec::{Action, ProbeSpec, Repeat, Step};
 use super::stream::{Findings, OpenStream};
-use super::template::Variables;
+use super::template::{Variables, wanting};
 use super::{grpc, http, ledger, stream, stun, tcp, tls_handshake, turn, udp};
 use super::{heartbeat, outage, reconnect};
 use crate::base::clock::{MonoNanos, UnixNanos, nanos};
@@ -75,6 +75,13 @@ impl<'a> Journey<'a> {
         }
     }
 
+    /// A run of an earlier life, to be cleaned up after. Of what it knew, only its id is known.
+    pub(super) fn earlier(spec: &'a ProbeSpec, context: &'a Context, id: RunId) -> Self {
+        let (started, start) = (context.clock.monotonic(), context.clock.wall());
+        let variables = Variables::of_earlier(id);
+        Self { variables, network: None, ..Self::new(spec, context, id, started, start) }
+    }
+
     /// Takes the steps until one fails, then waits for the streams that must end.
     pub(super) async fn run(&mut self, deadline: &Deadline) -> Option<Failure> {
         for step in &self.spec.steps {
@@ -101,14 +108,40 @@ impl<'a> Journey<'a> {
         let clock = &self.context.clock;
         let deadline = Deadline::new(clock, clock.monotonic(), CLEANUP_TIMEOUT);
         for step in &self.spec.cleanup {
-            if let Some(failure) = self.take_step(step, &deadline).await {
-                let probe = self.spec.name.as_str();
-                tracing::warn!(probe, step = step.name, failure.message, "clean-up step failed");
+            self.clean_up_by(step, &deadline).await;
+        }
+    }
+
+    /// Takes the steps that clean up after a run of an earlier life, as far as its id is all that they need.
+    pub(super) async fn clean_up_late(mut self) {
+        let clock = &self.context.clock;
+        let deadline = Deadline::new(clock, clock.monotonic(), CLEANUP_TIMEOUT);
+        for step in &self.spec.cleanup {
+            if let Some(variable) = wanting(step, &self.variables) {
+                let (probe, run) = (self.spec.name.as_str(), self.id.to_hex());
+                let step = step.name.as_str();
+                tracing::warn!(
+                    probe,
+                    run,
+                    step,
+                    variable,
+                    "a clean-up step is left out: after a kill nobody knows what the run had captured"
+                );
+                continue;
             }
-            // The phases of a run are those of its steps; cleaning up would distort their sums.
-            if let Some(result) = self.steps.last_mut() {
-                result.phases.clear();
-            }
+            self.clean_up_by(step, &deadline).await;
+        }
+        drop(self.hang_up(false).await);
+    }
+
+    async fn clean_up_by(&mut self, step: &Step, deadline: &Deadline) {
+        if let Some(failure) = self.take_step(step, deadline).await {
+            let probe = self.spec.name.as_str();
+            tracing::warn!(probe, step = step.name, failure.message, "clean-up step failed");
+        }
+        // The phases of a run are those of its steps; cleaning up would distort their sums.
+        if let Some(result) = self.steps.last_mut() {
+            result.phases.clear();
         }
     }
 

@@ -14,6 +14,8 @@
 //! - a message for many is measured at each of its receivers (`fanout`);
 //! - numbered messages are on books that show exactly what was lost, doubled or out of order (`ledger`);
 //! - nothing is written to a target that the allow-list does not name (`writes`);
+//! - a run that must clean up is announced before it begins, so that it is cleaned up after a kill
+//!   (`intents`);
 //! - a run knows how far its own runtime may have spoilt the value (`stall`);
 //! - where a definition asks for it, all of that happens over an emulated network ([`network`]).
 //!
@@ -46,11 +48,13 @@ mod http3;
 mod http_exchange;
 pub mod icmp;
 pub mod inspection;
+mod intents;
 mod journey;
 mod json_match;
 pub mod ledger;
 pub mod limits;
 mod link;
+mod lookup;
 pub mod maintenance;
 pub mod marking;
 pub mod mqtt;
@@ -89,6 +93,7 @@ pub mod writes;
 pub(crate) use plan::{ClockState, Plan, Release};
 
 pub use executor::MAX_CONCURRENT_RUNS;
+pub use intents::{Intent, Register};
 pub use journey::CLEANUP_TIMEOUT;
 pub use on_demand::{MAX_ON_DEMAND_RUNS, OnDemand, OnDemandError};
 pub use runner::{Context, SlotStart, run_once};

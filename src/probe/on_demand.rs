@@ -5,6 +5,7 @@
 //! Their results go to whoever asked and nowhere else.
 
 use super::inspection::Inspection;
+use super::lookup::Lookups;
 use super::runner::{Context, SlotStart, run_once};
 use super::spec::ProbeSpec;
 use crate::model::probe::ProbeRun;
@@ -16,8 +17,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// No more runs on demand go on at once.
 pub const MAX_ON_DEMAND_RUNS: usize = 64;
-/// Threads on which their names are resolved.
+/// Names of theirs that are looked up at once.
 const MAX_LOOKUPS: usize = 16;
+/// Threads for what blocks: names, and some for the rest.
+const BLOCKING_THREADS: usize = MAX_LOOKUPS + 4;
 
 /// The place for such runs. Dropping it ends those that are under way.
 #[derive(Debug)]
@@ -47,11 +50,12 @@ impl OnDemand {
     pub fn start(context: Context) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
-            .max_blocking_threads(MAX_LOOKUPS)
+            .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("probe-demand")
             .enable_all()
             .build()?;
         let running = Arc::new(Semaphore::new(MAX_ON_DEMAND_RUNS));
+        let context = Context { lookups: Lookups::new(MAX_LOOKUPS), ..context };
         Ok(Self { context, running, runtime: Some(runtime) })
     }
 

@@ -4,6 +4,7 @@
 //! A slot is released when it is due. If the slot after it is due as well, we slept through it: it
 //! is missed and reported, never caught up. After a jump of the clock every slot that passed is.
 
+use super::intents::Upcoming;
 use super::schedule::{Schedule, Slots};
 use super::spec::ProbeSpec;
 use crate::base::clock::UnixNanos;
@@ -15,14 +16,22 @@ use tokio::sync::Semaphore;
 /// Of the slots of a probe that were missed together, so many are reported one by one.
 pub(super) const MAX_REPORTED: usize = 100;
 
+/// So many runs of one probe go on at once where they may overlap: enough for 200 a second on a target that
+/// answers nothing for a second and a half, and not all that such runs share.
+pub const MAX_OVERLAPPING_OF_ONE: usize = 320;
+
 /// A probe and the gate that lets one run of it through at a time. A probe that a reload changed
-/// keeps its gate, so that its new runs do not overlap the last of the old ones.
+/// keeps its gate, so that its new runs do not overlap the last of the old ones, and its next run.
 #[derive(Clone, Debug)]
 pub(crate) struct Planned {
     /// The definition.
     pub spec: Arc<ProbeSpec>,
     /// One permit.
     pub gate: Arc<Semaphore>,
+    /// A permit for each of its runs that may overlap.
+    pub crowd: Arc<Semaphore>,
+    /// Its next run.
+    pub upcoming: Arc<Upcoming>,
 }
 
 /// The probes and their next slots.
@@ -58,6 +67,19 @@ pub(crate) enum Release {
     Missed(Planned, Slots),
 }
 
+// === impl Planned ===
+
+impl Planned {
+    /// A probe without a run yet.
+    pub(super) fn new(spec: Arc<ProbeSpec>) -> Self {
+        let gate = Arc::new(Semaphore::new(1));
+        let crowd = Arc::new(Semaphore::new(MAX_OVERLAPPING_OF_ONE));
+        Self { spec, gate, crowd, upcoming: Arc::default() }
+    }
+}
+
+// === impl Plan ===
+
 impl Plan {
     /// Takes over a new set of probes. Those that are the same as before keep their next slot.
     ///
@@ -77,10 +99,13 @@ impl Plan {
             }
             let schedule =
                 Schedule::of(&spec.name, &spec.cadence).map_err(|why| (spec.name.clone(), why))?;
-            let gate = before.map(|entry| Arc::clone(&entry.planned.gate));
-            let gate = gate.unwrap_or_else(|| Arc::new(Semaphore::new(1)));
+            let before = before.map(|entry| &entry.planned);
+            let planned = match before {
+                Some(before) => Planned { spec, ..before.clone() },
+                None => Planned::new(spec),
+            };
             let next = schedule.next_after(now);
-            Ok(Entry { planned: Planned { spec, gate }, schedule, next })
+            Ok(Entry { planned, schedule, next })
         };
         let entries = probes.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
         self.entries = entries;
@@ -88,9 +113,14 @@ impl Plan {
         Ok(())
     }
 
+    /// All probes.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Planned> {
+        self.entries.iter().map(|entry| &entry.planned)
+    }
+
     /// The probe of that name.
     pub(super) fn find(&self, name: &str) -> Option<&Planned> {
-        self.entries.iter().map(|entry| &entry.planned).find(|planned| planned.spec.name == name)
+        self.all().find(|planned| planned.spec.name == name)
     }
 
     /// When something is due next.

@@ -4,8 +4,10 @@ use super::deadline::Deadline;
 use super::failure::failure;
 use super::held::Held;
 use super::inspection::Inspection;
+use super::intents::Register;
 use super::journey::Journey;
 use super::limits::{Capped, Limits};
+use super::lookup::Lookups;
 use super::maintenance::Calendar;
 use super::spec::ProbeSpec;
 use super::stall::StallWatch;
@@ -19,6 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// Names that are looked up at once: each may hold a thread for as long as a name server likes.
+pub(super) const MAX_LOOKUPS: usize = 64;
+
 /// What all runs share. Clones share it too.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -30,6 +35,8 @@ pub struct Context {
     pub limits: Limits,
     /// When scheduled probes do not run.
     pub maintenance: Calendar,
+    /// Names to addresses.
+    pub(super) lookups: Lookups,
     /// TLS configurations.
     pub(super) tls: Arc<TlsConfigs>,
     /// The watch over the runtime on which runs happen; without one, a run keeps its own.
@@ -38,6 +45,8 @@ pub struct Context {
     pub(super) held: Option<Arc<Held>>,
     /// Ends the steps of runs, but not their cleaning up.
     pub(super) interrupt: CancellationToken,
+    /// Where runs are announced that must clean up; without it none is.
+    pub(super) register: Option<Arc<dyn Register>>,
     /// Whoever looks into the runs of this context.
     pub(super) inspection: Option<Arc<Inspection>>,
 }
@@ -69,13 +78,22 @@ impl Context {
             telemetry,
             limits: Limits::default(),
             maintenance: Calendar::default(),
+            lookups: Lookups::new(MAX_LOOKUPS),
             tls: Arc::new(TlsConfigs::new()),
             stalls: None,
             held: None,
             interrupt: CancellationToken::new(),
+            register: None,
             inspection: None,
         }
     }
+
+    /// This context with a place where the runs of a schedule are announced.
+    #[must_use]
+    pub fn registered(self, register: Arc<dyn Register>) -> Self {
+        Self { register: Some(register), ..self }
+    }
+
     /// This context with somebody who looks into its runs.
     pub(super) fn inspected_by(&self, inspection: Arc<Inspection>) -> Self {
         Self { inspection: Some(inspection), ..self.clone() }
@@ -108,7 +126,16 @@ impl SlotStart {
 /// [`FailureReason::Timeout`] makes the outcome `timeout`, every other reason `failure`. A run that would
 /// break a limit is not run, and missed.
 pub async fn run_once(spec: &ProbeSpec, slot: SlotStart, context: &Context) -> ProbeRun {
-    let id = RunId(rand::random());
+    run_as(RunId(rand::random()), spec, slot, context).await
+}
+
+/// [`run_once`] with an id that was chosen before.
+pub(super) async fn run_as(
+    id: RunId,
+    spec: &ProbeSpec,
+    slot: SlotStart,
+    context: &Context,
+) -> ProbeRun {
     let watched = context.stalls.is_some();
     let stalls = context.stalls.clone().unwrap_or_else(|| StallWatch::new(&context.clock));
     let _own_watch = (!watched).then(|| stalls.keep(None));
@@ -119,7 +146,8 @@ pub async fn run_once(spec: &ProbeSpec, slot: SlotStart, context: &Context) -> P
             let counter = &context.telemetry.probe_limited_runs_total;
             counter.with_label_values(&[limit.as_str(), kind]).inc();
             let reason = FailureReason::Missed;
-            return not_run(spec, slot.intended_start, Outcome::Missed, reason, &message);
+            let run = not_run(spec, slot.intended_start, Outcome::Missed, reason, &message);
+            return ProbeRun { id, ..run };
         }
     };
     // A fault of ours, or of a library that reads what a target sent, costs one run at most.

@@ -6,9 +6,9 @@
 
 use super::executor::{Delivery, Requested, Start, execute};
 use super::held::Held;
-use super::maintenance::Calendar;
-use super::plan::{ClockState, Plan, Release};
-use super::runner::{Context, not_run};
+use super::intents::{Intent, clean_up_after};
+use super::plan::{ClockState, Plan, Planned, Release};
+use super::runner::{Context, MAX_LOOKUPS, not_run};
 use super::spec::ProbeSpec;
 use crate::base::clock::{Clock, JumpDetector, MonoNanos, UnixNanos};
 use crate::model::probe::{FailureReason, Outcome, ProbeRun};
@@ -18,12 +18,13 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Slots on their way from the timer thread to the probe runtime.
 const MAX_STARTS: usize = 1024;
-/// Threads on which names are resolved: each may wait for a name server.
-const MAX_LOOKUPS: usize = 64;
+/// Threads for what blocks: names, and some for the rest, which never waits for names then.
+const BLOCKING_THREADS: usize = MAX_LOOKUPS + 8;
 /// The clocks are compared at least this often.
 const MAX_WAIT: Duration = Duration::from_millis(500);
 /// A wall clock that moved by more than this against the monotonic one jumped.
@@ -72,7 +73,8 @@ pub struct Scheduler {
 #[derive(Debug)]
 struct Shared {
     clock: Clock,
-    maintenance: Calendar,
+    context: Context,
+    runtime: Handle,
     in_maintenance: IntCounterVec,
     state: Mutex<State>,
     /// Wakes the timer thread: the plan changed, or everything stops.
@@ -116,9 +118,16 @@ impl Scheduler {
         let changed = Condvar::new();
         let held = Held::new(clock.clone(), delivery.clone());
         let clock_jumps = context.telemetry.clock_jumps_total.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .thread_name("probe-resolve")
+            .build()
+            .map_err(SchedulerError::Runtime)?;
         let shared = Arc::new(Shared {
             clock,
-            maintenance: context.maintenance.clone(),
+            context: context.clone(),
+            runtime: runtime.handle().clone(),
             in_maintenance: context.telemetry.probe_maintenance_slots_total.clone(),
             state,
             changed,
@@ -130,12 +139,7 @@ impl Scheduler {
         });
         let held = Arc::clone(&shared.held);
         let mut scheduler = Self { shared: Arc::clone(&shared), threads: Vec::new() };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(MAX_LOOKUPS)
-            .thread_name("probe-resolve")
-            .build()
-            .map_err(SchedulerError::Runtime)?;
+        shared.announce();
         scheduler.spawn("probe-io", move || {
             execute(runtime, &context, &held, delivery, incoming, stopping);
         })?;
@@ -151,10 +155,19 @@ impl Scheduler {
     /// When a cadence cannot be understood; everything then goes on as before.
     pub fn replace(&self, probes: Vec<Arc<ProbeSpec>>) -> Result<(), SchedulerError> {
         let now = self.shared.clock.wall();
-        let replaced = self.shared.state.lock().plan.replace(probes.clone(), now);
+        let (replaced, gone) = {
+            let mut state = self.shared.state.lock();
+            let before: Vec<_> = state.plan.all().cloned().collect();
+            let replaced = state.plan.replace(probes.clone(), now);
+            let is_gone = |planned: &Planned| state.plan.find(&planned.spec.name).is_none();
+            let gone: Vec<_> = before.into_iter().filter(is_gone).collect();
+            (replaced, gone)
+        };
         let _ = self.shared.changed.notify_one();
         if replaced.is_ok() {
             self.shared.held.keep_only(&probes);
+            gone.iter().for_each(|planned| planned.upcoming.close(&self.shared.context));
+            self.shared.announce();
         }
         replaced.map_err(SchedulerError::cadence)
     }
@@ -167,7 +180,8 @@ impl Scheduler {
     pub fn run_now(&self, name: &str) -> Result<oneshot::Receiver<ProbeRun>, RunNowError> {
         let found = self.shared.state.lock().plan.find(name).cloned();
         let planned = found.ok_or(RunNowError::Unknown)?;
-        if self.shared.maintenance.window(&planned.spec, self.shared.clock.wall()).is_some() {
+        if self.shared.context.maintenance.window(&planned.spec, self.shared.clock.wall()).is_some()
+        {
             return Err(RunNowError::Maintenance);
         }
         let gate = if planned.spec.overlap {
@@ -184,6 +198,19 @@ impl Scheduler {
         Ok(receiver)
     }
 
+    /// Cleans up, once and in the background, after runs that were announced in an earlier life and have no
+    /// record. Those that a stop cuts off stay announced.
+    pub fn clean_up_after(&self, left: Vec<Intent>) {
+        let state = self.shared.state.lock();
+        let find = |probe: &str| state.plan.find(probe).map(|planned| Arc::clone(&planned.spec));
+        let left = left.into_iter().map(|intent| {
+            let spec = find(&intent.probe);
+            (intent, spec)
+        });
+        let cleaning = clean_up_after(left.collect(), self.shared.context.clone());
+        drop(self.shared.runtime.spawn(cleaning));
+    }
+
     /// Releases nothing more, waits at most `within` for the runs under way, interrupts those that
     /// are left (they are reported as missed) and ends both threads. Blocks.
     pub fn stop(mut self, within: Duration) {
@@ -192,6 +219,8 @@ impl Scheduler {
             // A panic in a thread was reported when it happened.
             drop(thread.join());
         }
+        let state = self.shared.state.lock();
+        state.plan.all().for_each(|planned| planned.upcoming.close(&self.shared.context));
     }
 
     fn spawn(
@@ -228,6 +257,15 @@ impl SchedulerError {
 // === impl Shared: the timer thread ===
 
 impl Shared {
+    /// Announces the next run of every probe that must clean up.
+    fn announce(&self) {
+        let state = self.state.lock();
+        state
+            .plan
+            .all()
+            .for_each(|planned| planned.upcoming.announce(&planned.spec, &self.context));
+    }
+
     fn keep_time(&self, mut jumps: JumpDetector) {
         let mut state = self.state.lock();
         while !state.stopping {
@@ -254,7 +292,7 @@ impl Shared {
     fn release(&self, release: Release, wall: UnixNanos, mono: MonoNanos) {
         match release {
             Release::Run(planned, slot) => {
-                if let Some(window) = self.maintenance.window(&planned.spec, slot) {
+                if let Some(window) = self.context.maintenance.window(&planned.spec, slot) {
                     self.in_maintenance.with_label_values(&[&window.name]).inc();
                     let message = format!("not run: {window}");
                     return self.missed(&planned.spec, slot, FailureReason::Missed, &message);

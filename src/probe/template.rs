@@ -97,6 +97,13 @@ impl Variables {
         Self(values.into())
     }
 
+    /// What is known of a run of an earlier life.
+    pub(super) fn of_earlier(run: RunId) -> Self {
+        let mut own = Self::new(run, UnixNanos(0));
+        drop(own.0.remove("run.start"));
+        own
+    }
+
     /// What one of many receivers knows.
     pub(super) fn of_receiver(&self, number: u32) -> Self {
         let mut own = self.clone();
@@ -225,6 +232,14 @@ pub fn unknown_variables(spec: &ProbeSpec) -> Vec<(String, String)> {
         }
     }
     unknown
+}
+
+/// A variable that a step uses and that has no value yet.
+pub(super) fn wanting(step: &Step, variables: &Variables) -> Option<String> {
+    let own = |name: &str| name == CURSOR && matches!(step.action, Action::Poll(_));
+    let used = texts(step).into_iter().flat_map(names);
+    let mut wanting = used.filter(|name| !own(name) && !variables.0.contains_key(*name));
+    wanting.next().map(str::to_owned)
 }
 
 fn names(text: &str) -> impl Iterator<Item = &str> {

@@ -140,6 +140,8 @@ catalog! {
     probe_runtime_stall_seconds: Gauge = "radiosonde_probe_runtime_stall_seconds",
     /// Probe runs dropped because nobody took the result.
     probe_results_dropped_total: IntCounter = "radiosonde_probe_results_dropped_total",
+    /// Announcements of probe runs that were not kept: after a kill nothing cleans up behind those runs.
+    probe_intents_dropped_total: IntCounter = "radiosonde_probe_intents_dropped_total",
     /// Probe runs that were not run because they would have broken a limit, by entry and cap.
     probe_limited_runs_total: IntCounterVec = "radiosonde_probe_limited_runs_total" ["target", "cap"],
     /// Slots of probes that were not run because of maintenance, by its name.

@@ -76,6 +76,8 @@ pub enum Kind {
     Configuration = 8,
     /// [`RefusalRecord`]
     Refusal = 9,
+    /// [`IntentRecord`]
+    Intent = 10,
 }
 
 /// A name and a value.
@@ -213,6 +215,26 @@ pub struct RefusalRecord {
     /// `shed` or `rejected`.
     #[prost(string, tag = "4")]
     pub outcome: String,
+}
+
+/// A probe run that will begin, or of which nothing is left though it has no record of its own.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct IntentRecord {
+    /// The probe; empty where the run is settled.
+    #[prost(string, tag = "1")]
+    pub probe: String,
+    /// The run's id.
+    #[prost(bytes = "vec", tag = "2")]
+    pub run: Vec<u8>,
+    /// When the schedule wants it; 0 for not known.
+    #[prost(fixed64, tag = "3")]
+    pub planned_start_unix_nano: u64,
+    /// When this was written.
+    #[prost(fixed64, tag = "4")]
+    pub at_unix_nano: u64,
+    /// It did not begin, or was cleaned up after.
+    #[prost(bool, tag = "5")]
+    pub settled: bool,
 }
 
 /// Why a record cannot be read.

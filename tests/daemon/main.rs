@@ -10,6 +10,8 @@
 #![expect(clippy::disallowed_methods, reason = "a client of the daemon has its own clock")]
 
 mod blackbox;
+mod canary;
+mod cleanup;
 mod damage;
 mod kill;
 mod phone;

@@ -4,6 +4,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A running daemon; killed when dropped.
@@ -13,6 +14,8 @@ pub struct Daemon {
     pub page: String,
     /// Base address of OTLP over HTTP.
     pub otlp_http: String,
+    /// What it logged so far.
+    pub logs: Arc<Mutex<String>>,
 }
 
 /// What a condition may take at most.
@@ -30,10 +33,16 @@ pub fn configure(dir: &Path, more: &str) {
 impl Daemon {
     /// Starts the binary in a configured folder; it listens when this returns, and may not be ready.
     pub fn listening(dir: &Path) -> Self {
+        Self::listening_with(dir, &[])
+    }
+
+    /// The same with more in its environment.
+    pub fn listening_with(dir: &Path, environment: &[(String, String)]) -> Self {
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let mut child = Command::new(env!("CARGO_BIN_EXE_radiosonde"))
             .arg("run")
             .current_dir(dir)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -47,9 +56,17 @@ impl Daemon {
         });
         let Some(addresses) = addresses else { panic!("the daemon did not start:\n{said}") };
         // The pipe is read to its end, or the daemon would wait for us.
-        drop(std::thread::spawn(move || lines.map_while(Result::ok).for_each(|l| println!("{l}"))));
+        let logs = Arc::new(Mutex::new(said));
+        let more = Arc::clone(&logs);
+        let keep = move |line: String| {
+            println!("{line}");
+            let mut logs = more.lock().unwrap();
+            logs.push_str(&line);
+            logs.push('\n');
+        };
+        drop(std::thread::spawn(move || lines.map_while(Result::ok).for_each(keep)));
         let base = |name: &str| format!("http://{}", addresses[name].as_str().unwrap());
-        Self { child, page: base("page"), otlp_http: base("otlp_http") }
+        Self { child, page: base("page"), otlp_http: base("otlp_http"), logs }
     }
 
     /// Starts the binary and waits until it is ready.

@@ -4,9 +4,18 @@ use super::super::http::SECRET_HEADERS;
 use super::super::tree::{Entry, Node, Value};
 use std::fmt::Write as _;
 
-/// Keys whose values are never shown.
-const SECRETS: [&str; 7] =
-    ["bearer_token", "client_secret", "credentials", "key", "password", "proxy_url", "secrets"];
+/// Keys whose values are never shown. What is sent may well hold a password or a key.
+const SECRETS: [&str; 9] = [
+    "bearer_token",
+    "body",
+    "client_secret",
+    "credentials",
+    "key",
+    "password",
+    "proxy_url",
+    "secrets",
+    "send",
+];
 const HIDDEN: &str = "<secret>";
 
 /// The YAML of a mapping.

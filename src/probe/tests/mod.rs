@@ -1,5 +1,6 @@
 //! Runs against real servers on loopback, faults included; and schedules against the calendar.
 
+mod admission;
 mod arrival;
 mod buffering;
 mod calendar;
@@ -11,9 +12,11 @@ mod held;
 mod http;
 #[cfg(feature = "http3")]
 mod http3;
+mod intents;
 mod journey;
 mod ledger;
 mod limits;
+mod lookup;
 mod mqtt;
 mod mqtt_broker;
 mod network;

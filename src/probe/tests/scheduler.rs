@@ -280,3 +280,28 @@ async fn an_interrupted_run_cleans_up() {
     assert_eq!(next(&mut results).await.outcome, Outcome::Missed);
     assert_eq!(reply.await.expect("a result").steps.len(), 1, "the steps that were taken");
 }
+
+/// Guarantees that a probe whose runs may overlap has no more than its bound of them at once when its target goes
+/// mute, that the slots beyond are its own fault, and that another probe runs on.
+#[tokio::test]
+async fn overlapping_runs_of_one_probe_are_bounded() {
+    let (server, mute) = (answering().await, raw(linger).await);
+    let (sender, mut results) = channel(2048);
+    let probe = ProbeSpec { overlap: true, timeout: LONG, ..every("flood", 5, &mute) };
+    let other = ProbeSpec { overlap: true, ..every("other", 36_000_000, &server) };
+    let probes = vec![Arc::new(probe), Arc::new(other)];
+    let scheduler = Scheduler::start(context(), sender, probes).expect("started");
+    let run = next(&mut results).await;
+    assert_eq!((run.probe.as_str(), run.outcome), ("flood", Outcome::Overlapped));
+    assert!(!run.is_local_fault());
+    let words = run.failure.expect("why").message;
+    assert_eq!(words, "320 runs of this probe were going on already");
+    let asked = scheduler.run_now("other").expect("accepted");
+    assert_eq!(asked.await.expect("a result").outcome, Outcome::Success);
+    stop(scheduler, Duration::ZERO).await;
+    let mut interrupted = 0;
+    while let Some(run) = results.recv().await {
+        interrupted += usize::from(run.probe == "flood" && run.outcome == Outcome::Missed);
+    }
+    assert_eq!(interrupted, 320, "no more were going on");
+}

@@ -22,6 +22,7 @@ use super::spec::WebSocketStep;
 use super::stream::{Inbox, MAX_MESSAGE_BYTES, OpenStream};
 use super::target::Target;
 use super::tls::Alpn;
+use super::writes;
 pub use deflate::Deflate;
 use deflate::{Deflater, Inflater};
 use frames::Frames;
@@ -42,6 +43,10 @@ pub(super) async fn open(
 ) -> Attempt<OpenStream> {
     let target = Target::parse(&with.variables.fill(&step.url)?, ["ws", "wss"])?;
     record.talks("websocket", target.to_string());
+    if step.send.is_some() {
+        // Who only listens may do so anywhere; who is going to speak does not even knock.
+        writes::admit(&target, with.writes)?;
+    }
     let connection = dial(&target, &step.tls, Alpn::Http1, with, record).await?;
     let stamps = connection.stamps();
     let upgraded = upgrade(step, &target, connection, with, record).await?;

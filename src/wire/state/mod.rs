@@ -24,6 +24,7 @@ pub use series::{
     ExplicitMessage, HistogramMessage, SeriesMessage, SlotMessage, StreamMessage, ValueMessage,
 };
 
+use super::record::IntentRecord;
 use bytes::Bytes;
 use prost::Message;
 
@@ -90,6 +91,9 @@ pub struct CheckpointState {
     /// Receipt of the newest item of phones; 0 for none.
     #[prost(fixed64, tag = "20")]
     pub newest_item_unix_nano: u64,
+    /// Probe runs that were announced and have not ended.
+    #[prost(message, repeated, tag = "21")]
+    pub intents: Vec<IntentRecord>,
 }
 
 /// A place in a lane.
