@@ -376,7 +376,9 @@ async fn the_daemons_page_is_strict() {
         assert!(abbreviated.iter().all(|unit| !name.contains(unit)), "{name}: no base unit");
         assert!(kind == "counter" || !name.ends_with("_total"), "{name} is a {kind}");
         let ours = name.starts_with("radiosonde_") || name.starts_with("process_");
-        let known = name == "ALERTS" || name.starts_with("traces_span_metrics_");
+        let known = name == "ALERTS"
+            || name.starts_with("traces_span_metrics_")
+            || name.starts_with("blackbox_");
         let phones = ["app_startup", "frame_time", "jvm_memory_used", "taps_total"];
         assert!(
             ours || known || phones.contains(&name.as_str()),

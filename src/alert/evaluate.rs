@@ -84,7 +84,7 @@ impl Inputs<'_> {
             // It is about to be resolved as removed; what is counted now may fire after that.
             return None;
         }
-        let missing = matches!(status.data, Data::Missing(_));
+        let missing = matches!(status.data, Data::Missing(_)) || self.rests(&status.slo);
         let (to, cause, pair) = match incident {
             None => {
                 let pair = pairs().find(|pair| pair.fires())?;
@@ -120,6 +120,16 @@ impl Inputs<'_> {
         let annotations =
             summary::annotations(status, pair, why.as_deref(), (&id, since), self.policy);
         Some(self.transition(key, to, cause, Notice { incident: id, labels, annotations }))
+    }
+
+    /// Whether the SLO's probe is in maintenance, or has not run since: what comes of that silence is
+    /// neither a recovery nor a new alert.
+    fn rests(self, slo: &Slo) -> bool {
+        let Some(probe) = slo.probe() else { return false };
+        let rest = self.policy.rest_of(probe, self.now);
+        let last = self.store.counts.get(slo.indicator.id()).and_then(|counts| counts.last);
+        let silent = |ended: UnixNanos| last.is_some_and(|last| last < Slot::of(ended));
+        rest.window.is_some() || rest.ended.is_some_and(silent)
     }
 
     /// Whether a new alert is to wait: a ticket while the page fires, a probe's page while our own
@@ -289,8 +299,12 @@ fn no_data(status: &SloStatus, inputs: Inputs<'_>) -> Condition {
         Data::None | Data::Present => None,
     };
     let expected = slo.probe().is_some() || frozen;
-    let holds =
-        expected && since.is_some_and(|since| inputs.now.since(since) >= NO_DATA_TICKET_AFTER);
+    let excused = excused_until(slo, inputs);
+    let is_overdue = |since: UnixNanos| {
+        excused.is_none_or(|until| inputs.now.since(since.max(until)) >= NO_DATA_TICKET_AFTER)
+            && inputs.now.since(since) >= NO_DATA_TICKET_AFTER
+    };
+    let holds = expected && since.is_some_and(is_overdue);
     let last = since.unwrap_or(inputs.now).to_rfc3339();
     Condition {
         name: no_data_name(&slo.name),
@@ -302,6 +316,14 @@ fn no_data(status: &SloStatus, inputs: Inputs<'_>) -> Condition {
         ),
         labels: Labels::new([("alertname", "NoData"), ("slo", slo.name.as_str())]),
     }
+}
+
+/// Until when maintenance excuses an SLO's silence; one that was told of before is not excused.
+fn excused_until(slo: &Slo, inputs: Inputs<'_>) -> Option<UnixNanos> {
+    let key = AlertKey { name: no_data_name(&slo.name), severity: Severity::Ticket };
+    let probe = slo.probe().filter(|_| inputs.book.active(&key).is_none())?;
+    let rest = inputs.policy.rest_of(probe, inputs.now);
+    rest.window.map(|window| window.until).or(rest.ended)
 }
 
 fn uncertain(status: &SloStatus) -> Condition {

@@ -1,8 +1,10 @@
 //! What evaluation goes by: the SLOs, who is told, and how often each probe is due.
 
+use crate::base::clock::UnixNanos;
 use crate::model::labels::Labels;
 use crate::model::objective::Slo;
 use crate::model::routing::{Heartbeat, Receiver, Route, Routed};
+use crate::probe::maintenance::{Maintenance, Rest};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,8 @@ pub struct Policy {
     pub heartbeat: Option<Heartbeat>,
     /// The longest time between two runs of each probe.
     pub probe_intervals: BTreeMap<String, Duration>,
+    /// What keeps each probe from running, where something does.
+    pub maintenance: BTreeMap<String, Vec<Arc<Maintenance>>>,
     /// Where our page is, for links in notifications.
     pub external_url: String,
 }
@@ -35,6 +39,12 @@ impl Policy {
     #[must_use]
     pub fn receiver(&self, name: &str) -> Option<&Receiver> {
         self.receivers.iter().find(|receiver| receiver.name == name)
+    }
+
+    /// How maintenance stands for a probe.
+    #[must_use]
+    pub fn rest_of(&self, probe: &str, now: UnixNanos) -> Rest {
+        self.maintenance.get(probe).map(|all| Rest::of(all, now)).unwrap_or_default()
     }
 
     /// Data of an SLO is missing after this long without any: three runs of its probe, or the SLO's

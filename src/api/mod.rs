@@ -5,6 +5,7 @@
 //! `app/` provides.
 
 pub mod actions;
+pub mod blackbox;
 pub mod guard;
 pub mod json;
 pub mod metrics;

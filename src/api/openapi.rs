@@ -109,6 +109,7 @@ fn schemas() -> Value {
         "Probe": probes::PROBE.schema(),
         "Probes": listed("probes", "Probe"),
         "ProbeEvidence": of(&probes::EVIDENCE),
+        "Ran": of(&probes::RAN),
         "Run": runs::RUN.schema(),
         "Runs": listed("runs", "Run"),
         "RunEvidence": of(&runs::EVIDENCE),

@@ -92,8 +92,8 @@ fn changes() -> [Operation; 7] {
     [
         post(
             "/api/probes/{name}/run",
-            "Done",
-            "Runs a probe now, beside its schedule",
+            "Ran",
+            "Runs a probe now, beside its schedule, and waits for the result",
             probes::run_now,
         ),
         post(acknowledge, "Done", "Tells that somebody has an incident", alerts::acknowledge)

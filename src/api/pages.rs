@@ -10,11 +10,13 @@ use crate::model::series::Past;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use futures::Stream;
 use std::convert::Infallible;
 use std::time::Duration;
 
+/// A run can be shown so soon after it has ended, or else the probe is.
+const FOLDED_WITHIN: Duration = Duration::from_secs(2);
 /// Live pages are told of news at most this often.
 const SHORTEST_REFRESH: Duration = Duration::from_secs(1);
 /// And at least this often, so that ages on the page stay true.
@@ -34,6 +36,33 @@ pub async fn probe(State(state): State<ApiState>, Path(name): Path<String>) -> R
     let fill = move |core: &Core, past: &dyn Past| views::probe(core, past, &around, &name, now);
     let view = past::view(&state, fill).await.flatten();
     found(&state, &path, view, page::render_probe)
+}
+
+/// `POST /probes/{name}/run`: runs it and leads to the run, or says why not. Needs no script.
+pub async fn run_probe(State(state): State<ApiState>, Path(name): Path<String>) -> Response {
+    match state.actions.run_probe(&name).await {
+        Ok(run) => {
+            let kept = tokio::time::timeout(FOLDED_WITHIN, is_kept(&state, run.id)).await.is_ok();
+            let place = if kept { page::run_path(run.id) } else { page::probe_path(&name) };
+            Redirect::to(&place).into_response()
+        }
+        Err(failed) => {
+            let (status, words) = failed.status();
+            let now = state.clock.now();
+            let text = page::render_refused(now, env!("CARGO_PKG_VERSION"), &name, words);
+            (status, html(text)).into_response()
+        }
+    }
+}
+
+/// Returns when a run can be shown: it is journaled and folded after it has ended.
+async fn is_kept(state: &ApiState, run: RunId) {
+    let mut seen = state.seen.clone();
+    while state.core.read().store.evidence.run(run).is_none() {
+        if seen.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// `/runs/{id}`

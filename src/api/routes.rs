@@ -3,13 +3,13 @@
 
 use super::operations::operations;
 use super::server::ApiState;
-use super::{json, metrics, page, pages};
+use super::{blackbox, json, metrics, page, pages};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use std::sync::atomic::Ordering;
 
 /// No request body is longer: silences and acknowledgements are small.
@@ -33,10 +33,11 @@ pub fn router(state: ApiState) -> Router {
 }
 
 /// What is no JSON: pages and what belongs to them, metrics, health.
-pub(super) fn for_people() -> [(&'static str, MethodRouter<ApiState>); 12] {
+pub(super) fn for_people() -> [(&'static str, MethodRouter<ApiState>); 14] {
     [
         ("/", get(pages::home)),
         ("/probes/{name}", get(pages::probe)),
+        ("/probes/{name}/run", post(pages::run_probe)),
         ("/runs/{id}", get(pages::run)),
         ("/slos/{name}", get(pages::slo)),
         ("/incidents/{id}", get(pages::incident)),
@@ -48,6 +49,7 @@ pub(super) fn for_people() -> [(&'static str, MethodRouter<ApiState>); 12] {
         ),
         ("/page/events", get(pages::events)),
         ("/metrics", metrics::route()),
+        ("/probe", blackbox::route()),
         ("/-/healthy", get(|| async { "radiosonde is healthy\n" })),
         ("/-/ready", get(ready)),
     ]
@@ -96,7 +98,8 @@ async fn around(State(state): State<ApiState>, request: Request, next: Next) -> 
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, page::CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // Under `no-referrer` browsers hide the origin of our own forms from us, too.
+        (header::REFERRER_POLICY, "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {
         let _ = headers.insert(name, HeaderValue::from_static(value));

@@ -1,6 +1,7 @@
 //! The listener: routes, connections, shutdown.
 
 use super::actions::Actions;
+use super::blackbox::Blackbox;
 use super::guard::Guard;
 use super::routes;
 use super::views::Surroundings;
@@ -31,6 +32,8 @@ pub struct ApiState {
     pub surroundings: Arc<dyn Fn() -> Surroundings + Send + Sync>,
     /// Moves whenever there is something new to see.
     pub seen: watch::Receiver<u64>,
+    /// Probes on request.
+    pub blackbox: Arc<Blackbox>,
     /// Whether everything durable is folded.
     pub ready: Arc<AtomicBool>,
     /// Who may do what.

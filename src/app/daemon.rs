@@ -13,6 +13,7 @@ use super::{
     checkpoint_loop, deliver_loop, evaluate_loop, fold_loop, opening, replay, results, watch,
 };
 use crate::alert::Core;
+use crate::api::blackbox::Blackbox;
 use crate::api::guard::Guard;
 use crate::api::page::view::{ChangeKind, ChangeView, ConfigProblem};
 use crate::api::{self, ApiState};
@@ -61,6 +62,10 @@ pub struct Running {
     pub source: Source,
     /// Probes.
     pub scheduler: Scheduler,
+    /// What all runs of probes share: how hard they press their targets, when they rest.
+    pub context: probe::Context,
+    /// Probes on request.
+    pub blackbox: Arc<Blackbox>,
     /// Deliveries.
     pub courier: Courier,
     /// Ends what a reload starts.
@@ -145,8 +150,11 @@ pub async fn run(
     let core = Arc::new(RwLock::new(core));
     let engine = Engine::new(core, journal, clock.clone(), telemetry.clone(), own_spans);
     let handle = Handle::new(engine.clone(), addresses);
+    let context = context(&settings, &clock, &telemetry);
+    let blackbox = opening::blackbox(&settings, &context)?;
     let guard = Arc::new(Guard { tokens: daemon.api_tokens.clone() });
-    servers.spawn(api::serve(page, api_state(&handle, history, guard, servers.clone(), &engine)));
+    let shared = (Arc::clone(&blackbox), guard, servers.clone());
+    servers.spawn(api::serve(page, api_state(&handle, history, shared, &engine)));
     tracing::info!(page = %addresses.page, otlp_http = %addresses.otlp_http, otlp_grpc = %addresses.otlp_grpc, "listening");
     let replayed = replay::run(&engine, &rebuild, &shutdown).await?;
     let Some(Replayed { records, gaps }) = replayed else { return Ok(()) };
@@ -161,8 +169,7 @@ pub async fn run(
     let receivers = CourierConfig { receivers: settings.receivers.clone() };
     let courier = Courier::start(receivers, clock.clone(), telemetry.clone(), couriers, outcomes);
     let (runs, finished) = mpsc::channel(RESULT_QUEUE);
-    let context = probe::Context::new(clock.clone(), telemetry.clone());
-    let scheduler = Scheduler::start(context, runs, settings.probes.clone())?;
+    let scheduler = Scheduler::start(context.clone(), runs, settings.probes.clone())?;
     deciders.spawn(results::run(engine.clone(), collector.probes.take(), finished));
     deciders.spawn(evaluate_loop::run(engine.clone(), deciders.clone()));
     deciders.spawn(deliver_loop::run(engine.clone(), courier.clone(), deciders.clone()));
@@ -192,6 +199,8 @@ pub async fn run(
         reloading: tokio::sync::Mutex::new(()),
         source,
         scheduler,
+        context,
+        blackbox,
         courier,
         deciders: deciders.clone(),
         reloads: Mutex::new((None, gaps.iter().map(|gap| gap.change(now)).collect())),
@@ -212,6 +221,14 @@ pub async fn run(
     end(running, stages, last).await;
     Collector::end(collector.take_provider()).await;
     Ok(())
+}
+
+/// What all runs of probes share.
+fn context(settings: &Settings, clock: &Clock, telemetry: &Telemetry) -> probe::Context {
+    let context = probe::Context::new(clock.clone(), telemetry.clone());
+    context.limits.replace(settings.daemon.limits.clone());
+    context.maintenance.replace(settings.maintenance.clone());
+    context
 }
 
 /// Doors first, then decisions, then deliveries, then one last checkpoint, then the journal.
@@ -248,10 +265,10 @@ async fn end(running: Arc<Running>, stages: Stages, last: Last) {
 fn api_state(
     handle: &Handle,
     history: Arc<dyn History>,
-    guard: Arc<Guard>,
-    shutdown: Shutdown,
+    shared: (Arc<Blackbox>, Arc<Guard>, Shutdown),
     engine: &Engine,
 ) -> ApiState {
+    let (blackbox, guard, shutdown) = shared;
     let asked = handle.clone();
     ApiState {
         core: Arc::clone(&engine.core),
@@ -261,6 +278,7 @@ fn api_state(
         telemetry: engine.telemetry.clone(),
         surroundings: Arc::new(move || asked.surroundings()),
         seen: engine.seen.subscribe(),
+        blackbox,
         ready: Arc::clone(&engine.ready),
         guard,
         shutdown,

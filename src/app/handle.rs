@@ -12,6 +12,7 @@ use crate::base::duration;
 use crate::model::alert::Silence;
 use crate::model::labels::Labels;
 use crate::model::notification::{Delivery, Notification, NotificationKind};
+use crate::model::probe::ProbeRun;
 use crate::notify;
 use crate::probe::{self, spec::Cadence, spec::ProbeSpec};
 use crate::wire::record::{AcknowledgementRecord, Envelope, Kind};
@@ -95,16 +96,24 @@ impl Actions for Handle {
         async move { reload::reload(&*self.running()?).await }.boxed()
     }
 
-    fn run_probe(&self, name: &str) -> Result<(), Failed> {
-        let started = self.running()?.scheduler.run_now(name);
-        started.map(drop).map_err(|error| match error {
-            probe::RunNowError::Unknown => {
-                Failed::NotFound(format!("there is no probe named `{name}`"))
-            }
-            probe::RunNowError::Running | probe::RunNowError::Busy => {
-                Failed::Refused(error.to_string())
-            }
-        })
+    fn run_probe(&self, name: &str) -> BoxFuture<'static, Result<ProbeRun, Failed>> {
+        // What is waited on must not keep the daemon from ending.
+        let started = self.running().and_then(|running| {
+            running.scheduler.run_now(name).map_err(|error| match error {
+                probe::RunNowError::Unknown => {
+                    Failed::NotFound(format!("there is no probe named `{name}`"))
+                }
+                probe::RunNowError::Running | probe::RunNowError::Maintenance => {
+                    Failed::Conflict(error.to_string())
+                }
+                probe::RunNowError::Busy => Failed::Busy(error.to_string()),
+            })
+        });
+        async move {
+            let gone = || Failed::Busy("it could not be run: too much is going on".to_owned());
+            started?.await.map_err(|_| gone())
+        }
+        .boxed()
     }
 
     fn silence(&self, silence: Silence) -> BoxFuture<'_, Result<(), Failed>> {

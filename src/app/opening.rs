@@ -6,11 +6,13 @@ use super::daemon::{Addresses, StartError};
 use super::rebuild::Rebuild;
 use super::reload;
 use crate::alert::Core;
+use crate::api::blackbox::Blackbox;
 use crate::base::clock::UnixNanos;
 use crate::config::{Daemon, Settings};
 use crate::ingest::{self, IdentityKey, Token};
 use crate::journal;
 use crate::model::series::{History, Tier};
+use crate::probe::{Context, OnDemand};
 use crate::store::data_dir::{DataDir, DataDirError};
 use crate::store::dedupe_files;
 use crate::store::history::{Config as HistoryConfig, SledHistory};
@@ -46,6 +48,17 @@ async fn bind(address: SocketAddr, what: &str, key: &str) -> Result<TcpListener,
         )
         .into()
     })
+}
+
+/// The place for probes on request.
+///
+/// # Errors
+/// When the machine refuses a thread.
+pub fn blackbox(settings: &Settings, context: &Context) -> Result<Arc<Blackbox>, StartError> {
+    let daemon = &settings.daemon;
+    let is_open_here = daemon.listen.ip().is_loopback() && daemon.api_tokens.is_empty();
+    let place = OnDemand::start(context.clone())?;
+    Ok(Arc::new(Blackbox::new(Arc::clone(&settings.modules), place, is_open_here)))
 }
 
 /// History as a start finds it.

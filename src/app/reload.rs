@@ -11,6 +11,8 @@ use crate::base::error::Chain;
 use crate::config::{Daemon, Loaded, Settings};
 use crate::export::Operation;
 use crate::probe::longest_interval;
+use crate::probe::maintenance::Maintenance;
+use crate::probe::spec::ProbeSpec;
 use crate::wire::record::{ConfigurationRecord, Envelope, Kind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,8 +40,16 @@ pub fn policy(settings: &Settings, now: crate::base::clock::UnixNanos) -> Policy
             .iter()
             .map(|p| (p.name.clone(), longest_interval(&p.name, &p.cadence, now)))
             .collect(),
+        maintenance: settings.probes.iter().filter_map(|probe| resting(settings, probe)).collect(),
         external_url: settings.daemon.external_url.clone().unwrap_or(page),
     }
+}
+
+/// What keeps a probe from running, where something does.
+fn resting(settings: &Settings, probe: &ProbeSpec) -> Option<(String, Vec<Arc<Maintenance>>)> {
+    let concerns = |one: &&Arc<Maintenance>| one.concerns(&probe.name, &probe.labels);
+    let all: Vec<_> = settings.maintenance.iter().filter(concerns).cloned().collect();
+    (!all.is_empty()).then(|| (probe.name.clone(), all))
 }
 
 /// The folding half of settings.
@@ -114,6 +124,7 @@ async fn apply(running: &Running, settings: Settings) -> Option<String> {
     let waiting = waits_for_restart(&running.started_with, &settings);
     let waited = waits_for_restart(&running.started_with, &before);
     let mut news = Vec::new();
+    running.blackbox.replace(Arc::clone(&settings.modules));
     if settings.revision == before.revision {
         // Secrets do not enter the revision: those may have changed.
         running.courier.replace_receivers(settings.receivers.clone());
@@ -145,6 +156,8 @@ async fn put_into_force(running: &Running, settings: Settings) {
         Recount::new(new, &settings, &core)
     };
     recount.start(engine, &running.deciders);
+    running.context.limits.replace(settings.daemon.limits.clone());
+    running.context.maintenance.replace(settings.maintenance.clone());
     if let Err(error) = running.scheduler.replace(settings.probes.clone()) {
         tracing::error!(error = %Chain(&error), "some probes cannot be scheduled");
     }

@@ -5,7 +5,7 @@ use super::scalar::{YEAR, quoted};
 use super::steps::{Steps, Stream};
 use super::template::Secrets;
 use super::tree::{Node, Value};
-use crate::probe::spec::{BodyCheck, Expect, HeaderCheck, StatusRange, TextCheck};
+use crate::probe::spec::{BodyCheck, Expect, FlowChecks, HeaderCheck, StatusRange, TextCheck};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,17 @@ use std::time::Duration;
 const MAX_REGEX_BYTES: usize = 1 << 20;
 /// Longest body that a probe may be told to read.
 const MAX_BODY_BYTES: u64 = 64 << 20;
+
+/// More chunks than this no body has that is read to its end.
+const MAX_CHUNKS: u64 = 1_000_000;
+
+/// What is checked of an HTTP answer.
+#[derive(Debug, Default)]
+pub(super) struct AnswerChecks {
+    pub(super) headers: Vec<HeaderCheck>,
+    pub(super) body: Vec<BodyCheck>,
+    pub(super) flow: FlowChecks,
+}
 
 impl Steps<'_> {
     /// A message to wait for, on a stream of this kind:
@@ -29,7 +40,7 @@ impl Steps<'_> {
             };
             let within = self.within(fields, "within");
             let since = fields.get("since").and_then(|node| self.earlier(node, "since"));
-            if event.is_some() && stream == Stream::WebSocket {
+            if event.is_some() && matches!(stream, Stream::WebSocket | Stream::Polled) {
                 let message = "only an event stream has events";
                 self.cx.problems.wrong_hint(fields.at("event"), message, "use json or text");
             }
@@ -68,15 +79,21 @@ impl Steps<'_> {
         })?
     }
 
-    /// Checks of an HTTP answer: `{ headers, body, max_bytes }`.
-    pub(super) fn answer(&self, node: &Node) -> (Vec<HeaderCheck>, Vec<BodyCheck>) {
+    /// Checks of an HTTP answer: `{ headers, body, max_bytes, first_byte_within, max_gap, min_chunks }`.
+    pub(super) fn answer(&self, node: &Node) -> AnswerChecks {
         let read = self.cx.fields(node, "the expectation of an answer", |fields| {
             let headers = fields.get("headers").map(|node| self.header_checks(node));
             let mut body = fields.get("body").map(|node| self.body_checks(node));
             if let Some(max) = fields.bytes("max_bytes", 1..=MAX_BODY_BYTES) {
                 body.get_or_insert_default().push(BodyCheck::MaxBytes(max));
             }
-            (headers.unwrap_or_default(), body.unwrap_or_default())
+            let flow = FlowChecks {
+                first_byte_within: self.within(fields, "first_byte_within"),
+                max_gap: self.within(fields, "max_gap"),
+                min_chunks: fields.integer("min_chunks", 1..=MAX_CHUNKS),
+            };
+            let (headers, body) = (headers.unwrap_or_default(), body.unwrap_or_default());
+            AnswerChecks { headers, body, flow }
         });
         read.unwrap_or_default()
     }

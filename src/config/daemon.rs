@@ -76,8 +76,14 @@ pub(super) fn read(
             });
             daemon.writes_allowed = allowed.flatten().unwrap_or_default();
         }
+        if let Some(node) = fields.get("limits") {
+            daemon.limits = cx.limits(node);
+        }
         if let Some(node) = fields.get("exec") {
             daemon.programs_allowed = cx.programs(node);
+        }
+        if let Some(node) = fields.get("blackbox") {
+            daemon.blackbox_allowed = super::modules::allow(cx, node);
         }
         let phones = fields.get("phones").map(|node| phones(cx, node));
         (daemon, phones.unwrap_or_default())

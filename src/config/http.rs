@@ -7,11 +7,13 @@
 //!   json: { id: "${run.id}" }                  # or body: as text
 //!   status: [201, 202]                         # 2xx unless given
 //!   expect: { headers: { content-type: { contains: json } }, body: { json: { ok: true } } }
+//!   # of an answer that streams: expect: { first_byte_within: 100ms, max_gap: 200ms, min_chunks: 3 }
 //!   redirects: 2                               # none unless given
-//!   version: auto                              # auto, 1.1 or 2
+//!   version: auto                              # auto, 1.1, 2 or 3 (over QUIC)
 //!   tls: { ca_file: ca.pem, server_name: api.internal }
 //! ```
 
+use super::features;
 use super::fields::{Context, Fields};
 use super::scalar::quoted;
 use super::steps::{Steps, parse_specimen};
@@ -28,7 +30,7 @@ pub(super) const MAX_HEADERS: usize = 100;
 /// Methods that have a key of their own.
 const METHODS: [&str; 6] = ["get", "head", "post", "put", "patch", "delete"];
 /// Headers that the probe sets itself.
-const OWN_HEADERS: [&str; 11] = [
+pub(super) const OWN_HEADERS: [&str; 11] = [
     "baggage",
     "connection",
     "content-length",
@@ -42,11 +44,15 @@ const OWN_HEADERS: [&str; 11] = [
     "upgrade",
 ];
 /// Headers whose value is a secret even when it stands in the file.
-const SECRET_HEADERS: [&str; 5] =
+pub(super) const SECRET_HEADERS: [&str; 5] =
     ["authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token"];
 
-const VERSIONS: &[(&str, HttpVersion)] =
-    &[("auto", HttpVersion::Auto), ("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2)];
+const VERSIONS: &[(&str, HttpVersion)] = &[
+    ("auto", HttpVersion::Auto),
+    ("1.1", HttpVersion::Http1),
+    ("2", HttpVersion::Http2),
+    ("3", HttpVersion::Http3),
+];
 
 impl Steps<'_> {
     /// The block.
@@ -64,6 +70,9 @@ impl Steps<'_> {
             let redirects = fields.integer("redirects", 0..=10);
             let version =
                 fields.get("version").and_then(|n| self.cx.choice(n, "version", VERSIONS));
+            if version == Some(HttpVersion::Http3) {
+                self.check_http3(fields, url.as_deref());
+            }
             let tls = self.tls(fields, url.as_deref());
             Some(HttpStep {
                 method: method?,
@@ -72,12 +81,23 @@ impl Steps<'_> {
                 body,
                 version: version.unwrap_or_default(),
                 status: status.unwrap_or_default(),
-                header_checks: expect.0,
-                body_checks: expect.1,
+                header_checks: expect.headers,
+                body_checks: expect.body,
+                flow_checks: expect.flow,
                 max_redirects: redirects.and_then(|n| u8::try_from(n).ok()).unwrap_or(0),
                 tls,
             })
         })?
+    }
+
+    /// What HTTP/3 needs: a build that has it, and a URL of which all is encrypted.
+    fn check_http3(&self, fields: &Fields<'_>, url: Option<&str>) {
+        let at = fields.at("version");
+        self.cx.need(features::HTTP3, at);
+        if url.is_some_and(|url| url.starts_with("http:")) {
+            let message = "HTTP/3 is always encrypted";
+            self.cx.problems.wrong_hint(at, message, "use https:// in the URL");
+        }
     }
 
     /// Method and URL: `post: URL`, or `url:` with `method:`.

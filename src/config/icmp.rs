@@ -60,6 +60,7 @@ impl Steps<'_> {
                 max_loss,
                 wait,
                 fallback: fallback.unwrap_or(Some(DEFAULT_FALLBACK)),
+                hop_limit: None,
             })
         })?
     }

@@ -6,7 +6,7 @@
 //! nothing is wrong. No input panics; files, aliases and nesting are bounded. Nothing here runs
 //! anything, and nothing but `files` touches the disk.
 //!
-//! `probes`, `networks`, `slos`, `receivers`, `route` and `heartbeat` may stand in any file; the
+//! `probes`, `modules`, `networks`, `maintenance`, `slos`, `receivers`, `route` and `heartbeat` may stand in any file; the
 //! settings of the process only in `radiosonde.yaml`. Keys that begin with `x-` are free, for anchors.
 
 mod burn;
@@ -16,16 +16,21 @@ mod daemon;
 mod dns;
 mod endpoint;
 mod exec;
+mod features;
 mod fields;
 mod files;
 mod grpc;
 mod http;
 mod icmp;
 mod ledger;
+mod limits;
+mod maintenance;
+mod modules;
 mod mqtt;
 mod names;
 mod network;
 mod parse;
+mod poll;
 mod probe;
 mod problem;
 mod resilience;
@@ -42,6 +47,7 @@ mod tcp;
 mod template;
 mod tls;
 mod tree;
+mod turn;
 mod udp;
 mod writes;
 
@@ -147,10 +153,18 @@ fn resolve(cx: &Context<'_>, insecure: bool) -> Option<Settings> {
     cx.is_whole.set(cx.problems.count() == 0);
     let (daemon, mut phones) =
         daemon::read(cx, &sections.settings, sections.main, &SECTIONS, insecure);
+    let access = modules::Access {
+        allow: daemon.blackbox_allowed.clone(),
+        is_local: daemon.listen.ip().is_loopback(),
+        writes: daemon.writes_allowed.clone(),
+    };
+    let given = sections.modules.unwrap_or_else(|| modules::built_in(cx));
+    let modules = modules::read(cx, &given, &access);
     let networks = Networks::read(cx, &sections.networks);
     let probes = Probes::read(cx, &sections.probes, &networks, &daemon);
     let selectors = Selectors { cx, probes: &probes, phones: &phones };
     let slos = slo::read(selectors, &sections.slos);
+    let maintenance = maintenance::read(cx, &sections.maintenance, &probes);
     add_routes(&mut phones, &slos);
     let Routing { receivers, route, heartbeat } = Routing::read(
         cx,
@@ -161,7 +175,9 @@ fn resolve(cx: &Context<'_>, insecure: bool) -> Option<Settings> {
     let settings = Settings {
         daemon,
         probes: probes.specs,
+        modules: Arc::new(modules),
         networks: networks.profiles(),
+        maintenance,
         slos,
         receivers,
         route,
@@ -192,7 +208,19 @@ fn add_routes(phones: &mut Phones, slos: &[Arc<Slo>]) {
 
 /// The debug form shows everything that is resolved, and secrets as `<redacted>`.
 fn revision(settings: &Settings) -> u64 {
-    let Settings { daemon, probes, slos, receivers, route, heartbeat, phones, .. } = settings;
-    let content = (daemon, probes, slos, receivers, route, heartbeat, phones);
+    let Settings {
+        daemon,
+        probes,
+        modules,
+        maintenance,
+        slos,
+        receivers,
+        route,
+        heartbeat,
+        phones,
+        ..
+    } = settings;
+    let windows: Vec<_> = maintenance.iter().map(|one| one.definition()).collect();
+    let content = (daemon, probes, modules, windows, slos, receivers, route, heartbeat, phones);
     xxh3_64(format!("{content:?}").as_bytes())
 }

@@ -166,7 +166,7 @@ impl Steps<'_> {
             let mut streams = Vec::new();
             for item in items.iter().take(MAX_WAYS) {
                 let way = cx.fields(item, "a way to open the stream", |fields| {
-                    let (key, node) = fields.exactly_one(&["websocket", "sse", "mqtt"])?;
+                    let (key, node) = fields.exactly_one(&["websocket", "sse", "poll", "mqtt"])?;
                     let way = self.action(key, node);
                     self.forget_way();
                     way

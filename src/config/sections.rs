@@ -8,11 +8,12 @@ use super::tree::{Entry, Node, Value};
 use std::rc::Rc;
 
 /// Keys that may stand in any file.
-pub(super) const SECTIONS: [&str; 6] =
-    ["probes", "networks", "slos", "receivers", "route", "heartbeat"];
+pub(super) const SECTIONS: [&str; 8] =
+    ["probes", "modules", "networks", "maintenance", "slos", "receivers", "route", "heartbeat"];
 /// Keys of the main file, for the hint when one stands elsewhere.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 15] = [
     "api",
+    "blackbox",
     "data",
     "exec",
     "export",
@@ -20,6 +21,7 @@ const SETTINGS: [&str; 13] = [
     "history",
     "insecure",
     "journal",
+    "limits",
     "listen",
     "log",
     "otlp",
@@ -38,8 +40,12 @@ pub(super) struct Sections {
     pub(super) settings: Vec<Entry>,
     /// Items of every `probes`.
     pub(super) probes: Vec<Rc<Node>>,
+    /// Entries of every `modules`; none when no file has that key.
+    pub(super) modules: Option<Vec<Entry>>,
     /// Items of every `networks`.
     pub(super) networks: Vec<Rc<Node>>,
+    /// Items of every `maintenance`.
+    pub(super) maintenance: Vec<Rc<Node>>,
     /// Items of every `slos`.
     pub(super) slos: Vec<Rc<Node>>,
     /// Items of every `receivers`.
@@ -85,7 +91,9 @@ impl Sections {
         }
         let list = match key {
             "probes" => &mut self.probes,
+            "modules" => return self.take_modules(cx, value),
             "networks" => &mut self.networks,
+            "maintenance" => &mut self.maintenance,
             "slos" => &mut self.slos,
             "receivers" => &mut self.receivers,
             _ => return self.take_once(cx, entry, is_main),
@@ -93,6 +101,15 @@ impl Sections {
         // An empty section is a file that is going to be filled.
         if !value.is_nothing() {
             list.extend(cx.items(value, key).iter().cloned());
+        }
+    }
+
+    fn take_modules(&mut self, cx: &Context<'_>, node: &Node) {
+        let modules = self.modules.get_or_insert_default();
+        match &node.value {
+            Value::Map(entries) => modules.extend(entries.iter().cloned()),
+            _ if node.is_nothing() => {}
+            _ => cx.expected(node, "modules", "a mapping of names and modules"),
         }
     }
 

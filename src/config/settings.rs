@@ -3,6 +3,10 @@
 use crate::base::secret::Secret;
 use crate::model::objective::Slo;
 use crate::model::routing::{Heartbeat, Receiver, Route};
+use crate::probe::blackbox::Modules;
+use crate::probe::guard::AllowedTarget;
+use crate::probe::limits::Limit;
+use crate::probe::maintenance::Maintenance;
 use crate::probe::network::profile::Profile;
 use crate::probe::spec::ProbeSpec;
 use crate::probe::writes::WriteTarget;
@@ -22,8 +26,12 @@ pub struct Settings {
     pub daemon: Daemon,
     /// All probes, in the order of files.
     pub probes: Vec<Arc<ProbeSpec>>,
+    /// How targets that requests name are probed.
+    pub modules: Arc<Modules>,
     /// Networks beside the built-in ones, by name.
     pub networks: Vec<Profile>,
+    /// When probes rest.
+    pub maintenance: Vec<Arc<Maintenance>>,
     /// All SLOs, in the order of files.
     pub slos: Vec<Arc<Slo>>,
     /// All receivers, in the order of files.
@@ -72,8 +80,12 @@ pub struct Daemon {
     pub log_level: String,
     /// Targets off loopback that probes may write to.
     pub writes_allowed: Vec<WriteTarget>,
+    /// How hard probes may press their targets.
+    pub limits: Vec<Limit>,
     /// Programs that probes may run, and folders of them.
     pub programs_allowed: Vec<PathBuf>,
+    /// Targets that requests may have probed, where a list of them is given.
+    pub blackbox_allowed: Option<Vec<AllowedTarget>>,
 }
 
 /// How much of the journal stays.
@@ -170,7 +182,9 @@ impl Default for Daemon {
             log_format: LogFormat::default(),
             log_level: "info".to_owned(),
             writes_allowed: Vec::new(),
+            limits: Vec::new(),
             programs_allowed: Vec::new(),
+            blackbox_allowed: None,
         }
     }
 }

@@ -44,6 +44,8 @@ pub(super) enum Stream {
     WebSocket,
     /// An event stream.
     Events,
+    /// Answers of an endpoint that is polled.
+    Polled,
     /// Topics of an MQTT server.
     Topics,
     /// The same, and one of them to which messages may be sent.
@@ -83,6 +85,7 @@ pub(super) const PROTOCOLS: &[&str] = &[
     "http",
     "websocket",
     "sse",
+    "poll",
     "dns",
     "icmp",
     "exec",
@@ -90,6 +93,7 @@ pub(super) const PROTOCOLS: &[&str] = &[
     "tls",
     "udp",
     "stun",
+    "turn",
     "grpc",
     "mqtt",
     "fallback",
@@ -207,6 +211,7 @@ impl<'t> Steps<'t> {
                 let target = step.as_ref().and_then(|step| parse_specimen(&step.url));
                 (step.map(Action::WebSocket), Stream::WebSocket, target)
             }
+            "poll" => (self.poll(node).map(Action::Poll), Stream::Polled, None),
             "dns" => (self.dns(node).map(Action::Dns), Stream::None, None),
             "icmp" => (self.icmp(node).map(Action::Icmp), Stream::None, None),
             "exec" => (self.exec(node).map(Action::Exec), Stream::None, None),
@@ -214,6 +219,7 @@ impl<'t> Steps<'t> {
             "tls" => (self.tls_handshake(node).map(Action::Tls), Stream::None, None),
             "udp" => (self.udp(node).map(Action::Udp), Stream::None, None),
             "stun" => (self.stun(node).map(Action::Stun), Stream::None, None),
+            "turn" => (self.turn(node).map(Action::Turn), Stream::None, None),
             "mqtt" => {
                 let step = self.mqtt(node);
                 let publish = step.as_ref().and_then(|step| step.publish.as_ref());
@@ -267,7 +273,7 @@ impl<'t> Steps<'t> {
         own.count = count;
         if count > 1 && own.stream == Stream::None {
             let message = "`count` is for a step that opens a stream";
-            let hint = "put it beside websocket:, sse: or mqtt:";
+            let hint = "put it beside websocket:, sse:, poll: or mqtt:";
             self.cx.problems.wrong_hint(fields.at("count"), message, hint);
         }
         count
@@ -317,8 +323,12 @@ impl<'t> Steps<'t> {
                     let hint = "open one more for the sender, without count:";
                     self.cx.problems.wrong_hint(node.at, message, hint);
                 }
-                if first.is_some_and(|step| step.stream == Stream::Events) {
-                    let message = "nothing can be sent on an event stream";
+                let deaf = first.and_then(|step| match step.stream {
+                    Stream::Events => Some("nothing can be sent on an event stream"),
+                    Stream::Polled => Some("nothing can be sent on a stream that polls"),
+                    _ => None,
+                });
+                if let Some(message) = deaf {
                     self.cx.problems.wrong_hint(node.at, message, "send it with an http: step");
                 } else if first.is_some_and(|s| s.stream == Stream::Topics && s.target.is_some()) {
                     let message = "the step that connected names no topic to send to";
@@ -344,7 +354,7 @@ impl<'t> Steps<'t> {
         let step = self.earlier.iter().find(|step| step.name == on)?;
         if step.stream == Stream::None {
             let message = format!("the step `{on}` leaves no stream open");
-            let hint = "name a step with a websocket:, sse: or mqtt: block";
+            let hint = "name a step with a websocket:, sse:, poll: or mqtt: block";
             self.cx.problems.wrong_hint(node.at, message, hint);
         }
         Some(step)

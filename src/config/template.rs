@@ -26,6 +26,8 @@ pub(super) struct Filled {
 pub(super) struct Scope {
     /// Captured values by name, and the step that captures each.
     pub(super) captured: BTreeMap<String, String>,
+    /// Whether it is the request of a poll, which knows its cursor.
+    pub(super) is_poll: bool,
 }
 
 /// Whether secrets may stand in a text.
@@ -40,6 +42,8 @@ pub(super) enum Secrets {
 /// Names that every run has.
 const RUN_NAMES: [&str; 6] =
     ["resume.event_id", "resume.last", "run.id", "run.receiver", "run.sequence", "run.start"];
+/// The name that requests of a poll have besides.
+const CURSOR: &str = "poll.cursor";
 
 #[derive(Debug, PartialEq, Eq)]
 enum Piece<'t> {
@@ -159,7 +163,10 @@ impl Context<'_> {
 
     /// The name by which a run knows `name`: captured values lose their step.
     fn run_name<'t>(&self, at: Place, name: &'t str, scope: &Scope) -> Option<&'t str> {
-        if RUN_NAMES.contains(&name) || scope.captured.contains_key(name) {
+        if RUN_NAMES.contains(&name)
+            || (name == CURSOR && scope.is_poll)
+            || scope.captured.contains_key(name)
+        {
             return Some(name);
         }
         if let Some((step, variable)) = name.split_once('.')
@@ -168,7 +175,8 @@ impl Context<'_> {
             return Some(variable);
         }
         let captured = scope.captured.keys().map(String::as_str);
-        let known: Vec<&str> = RUN_NAMES.into_iter().chain(captured).collect();
+        let cursor = scope.is_poll.then_some(CURSOR);
+        let known: Vec<&str> = RUN_NAMES.into_iter().chain(cursor).chain(captured).collect();
         let hint = match nearest(name, known.iter().copied().chain(["env."])) {
             Some("env.") | None => format!(
                 "there are: {}, and ${{env.NAME}} in what is sent; a dollar is written $$",

@@ -97,6 +97,10 @@ fn run_cases(kind: &str, is_fine: impl Fn(&Loaded) -> bool) {
         if case.extension().is_some_and(|extension| extension == "expected") {
             continue;
         }
+        // What a build leaves out it judges otherwise.
+        if case.file_stem().is_some_and(|stem| stem == "http3") && !cfg!(feature = "http3") {
+            continue;
+        }
         let texts = case_texts(&case);
         let texts: Vec<(&str, &str)> =
             texts.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();

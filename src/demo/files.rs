@@ -22,10 +22,11 @@ pub const BURN: BurnPair = BurnPair {
 /// Path templates of the sample back end, for phones that report whole URLs only.
 pub const ROUTES: [&str; 2] = ["/rooms/{id}/messages", "/messages/{id}"];
 
-const FILES: [(&str, &str); 14] = [
+const FILES: &[(&str, &str)] = &[
     ("probes/chat-echo.yaml", include_str!("../../probes/chat-echo.yaml")),
     ("probes/room-delivery.yaml", include_str!("../../probes/room-delivery.yaml")),
     ("probes/feed.yaml", include_str!("../../probes/feed.yaml")),
+    ("probes/poll.yaml", include_str!("../../probes/poll.yaml")),
     ("probes/rest.yaml", include_str!("../../probes/rest.yaml")),
     ("probes/dns.yaml", include_str!("../../probes/dns.yaml")),
     ("probes/icmp.yaml", include_str!("../../probes/icmp.yaml")),
@@ -35,6 +36,7 @@ const FILES: [(&str, &str); 14] = [
     ("probes/mqtt.yaml", include_str!("../../probes/mqtt.yaml")),
     ("probes/resilience.yaml", include_str!("../../probes/resilience.yaml")),
     ("probes/mobile.yaml", include_str!("../../probes/mobile.yaml")),
+    ("probes/blackbox-modules.yaml", include_str!("../../probes/blackbox-modules.yaml")),
     ("alerts/slos.yaml", include_str!("../../alerts/slos.yaml")),
     ("alerts/routing.yaml", include_str!("../../alerts/routing.yaml")),
 ];
@@ -110,7 +112,7 @@ mod tests {
             let value: serde_json::Value = serde_saphyr::from_str(text).expect(path);
             let sections: Vec<&String> = value.as_object().expect(path).keys().collect();
             let allowed: &[&str] = match path.split_once('/') {
-                Some(("probes", _)) => &["probes", "networks"],
+                Some(("probes", _)) => &["probes", "modules", "networks"],
                 _ => &["slos", "receivers", "route", "heartbeat"],
             };
             assert!(sections.iter().all(|section| allowed.contains(&section.as_str())), "{path}");

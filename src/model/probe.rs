@@ -135,6 +135,8 @@ pub enum Phase {
     Connect,
     /// TLS handshake.
     Tls,
+    /// QUIC's handshake, in which TLS's is.
+    Quic,
     /// WebSocket upgrade.
     Upgrade,
     /// The protocol's own greeting, until it was accepted: CONNECT and CONNACK of MQTT.
@@ -236,6 +238,7 @@ names!(Phase {
     Resolve = "resolve",
     Connect = "connect",
     Tls = "tls",
+    Quic = "quic",
     Upgrade = "upgrade",
     Handshake = "handshake",
     Subscribe = "subscribe",

@@ -1,11 +1,14 @@
 //! Assertions on an answer or a message: what is asserted, in words, and whether it holds.
 
 use super::failure::{Attempt, quote};
+use super::http_exchange::Flow;
 use super::json_match::mismatch;
-use super::spec::{BodyCheck, HeaderCheck, StatusRange, TextCheck};
+use super::spec::{BodyCheck, FlowChecks, HeaderCheck, StatusRange, TextCheck};
 use super::template::Variables;
+use crate::base::duration::humane;
 use ::http::HeaderMap;
 use serde_json::Value;
+use std::time::Duration;
 
 /// What passes when a definition names no status.
 const SUCCESSFUL: [StatusRange; 1] = [StatusRange { first: 200, last: 299 }];
@@ -89,6 +92,23 @@ pub(super) fn body(check: &BodyCheck, body: Body<'_>, variables: &Variables) -> 
             Check { name, found: json_found(&expected, body) }
         }
     })
+}
+
+/// Asserts how an answer came: when it began, counted from its request, and how it flowed.
+pub(super) fn flow(checks: &FlowChecks, first_byte: Duration, flow: &Flow) -> Vec<Check> {
+    let first = checks.first_byte_within.map(|within| {
+        let name = format!("the first byte comes within {}", humane(within));
+        Check::new(name, first_byte <= within, || humane(first_byte))
+    });
+    let gap = checks.max_gap.map(|most| {
+        let name = format!("nothing is waited for longer than {}", humane(most));
+        Check::new(name, flow.max_gap <= most, || humane(flow.max_gap))
+    });
+    let chunks = checks.min_chunks.map(|least| {
+        let name = format!("the body comes in at least {least} chunks");
+        Check::new(name, flow.chunks >= least, || flow.chunks.to_string())
+    });
+    first.into_iter().chain(gap).chain(chunks).collect()
 }
 
 fn json_found(expected: &Value, body: Body<'_>) -> Result<(), String> {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio_rustls::client::TlsStream;
 
 /// When a connection last read and wrote. Zero stands for never. One task moves them and another
@@ -26,6 +27,7 @@ pub(super) struct Stamps {
     first_write: AtomicU64,
     write_before_answer: AtomicU64,
     answer: AtomicU64,
+    written: Notify,
 }
 
 /// A byte stream that notes what passes through it.
@@ -71,6 +73,7 @@ impl Stamps {
             first_write: AtomicU64::new(0),
             write_before_answer: AtomicU64::new(0),
             answer: AtomicU64::new(0),
+            written: Notify::new(),
         }
     }
 
@@ -104,6 +107,28 @@ impl Stamps {
         set(&self.first_write)
     }
 
+    /// Waits until something of the exchange was written. One task at a time may wait.
+    pub(super) async fn until_sent(&self) -> MonoNanos {
+        loop {
+            if let Some(at) = self.first_sent() {
+                return at;
+            }
+            self.written.notified().await;
+        }
+    }
+
+    /// Something came; for sockets that are no byte streams.
+    #[cfg(feature = "http3")]
+    pub(super) fn note_read(&self) {
+        self.has_read(Layer::Socket);
+    }
+
+    /// Something was written; as [`Self::note_read`].
+    #[cfg(feature = "http3")]
+    pub(super) fn note_write(&self) {
+        self.has_written(Layer::Socket);
+    }
+
     fn has_read(&self, layer: Layer) {
         match layer {
             Layer::Socket => self.read.store(self.clock.monotonic().0, Ordering::Relaxed),
@@ -125,6 +150,7 @@ impl Stamps {
         if self.answer.load(Ordering::Relaxed) == 0 {
             self.write_before_answer.store(now, Ordering::Relaxed);
         }
+        self.written.notify_one();
     }
 }
 

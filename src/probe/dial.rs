@@ -43,7 +43,7 @@ pub(super) struct StepContext<'a> {
     /// Where the probe may write to, besides loopback.
     pub writes: &'a [WriteTarget],
     /// The emulated network that everything goes through, where there is one.
-    pub network: Option<&'a RunNetwork>,
+    pub network: Option<&'a Arc<RunNetwork>>,
 }
 
 /// Dials a target. Addresses are tried in order until one connects, each with an equal share of
@@ -69,7 +69,7 @@ pub(super) async fn dial_tcp(
     step: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<StampedTcp> {
-    let addresses = resolve(target, step.deadline, record).await?;
+    let addresses = resolve(target, step, record).await?;
     let mut path = step.network.map(|network| network.open(record.span()));
     let tcp = connect(&addresses, &mut path, step.deadline, record).await?;
     if target.address().is_none()
@@ -115,6 +115,9 @@ pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     if let Ok(tls) = &connected {
         record.phase(Phase::Tls, from, record.now());
         note_tls(tls.get_ref().1, record);
+        if let Some(inspection) = &step.context.inspection {
+            inspection.secured(tls.get_ref().1);
+        }
     }
     Ok(connected)
 }
@@ -139,9 +142,22 @@ fn note_tls(session: &ClientConnection, record: &mut StepRecord) {
     }
 }
 
+/// The addresses of a target's host; of a run that is inspected, the one that may be talked to.
+pub(super) async fn resolve(
+    target: &Target,
+    step: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<Vec<SocketAddr>> {
+    let addresses = lookup(target, step.deadline, record).await?;
+    match &step.context.inspection {
+        Some(inspection) => inspection.choose(target, &addresses),
+        None => Ok(addresses),
+    }
+}
+
 /// The addresses of a target's host. One that is an address itself needs no resolving, and the
 /// phase is absent.
-pub(super) async fn resolve(
+async fn lookup(
     target: &Target,
     deadline: &Deadline,
     record: &mut StepRecord,

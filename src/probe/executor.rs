@@ -4,6 +4,7 @@
 //! many runs go on at once is bounded, too, and a slot beyond that is missed through our own fault.
 
 use super::held::Held;
+use super::journey::CLEANUP_TIMEOUT;
 use super::plan::Planned;
 use super::runner::{Context, SlotStart, not_run, run_once};
 use super::spec::{Cadence, ProbeSpec};
@@ -22,11 +23,14 @@ use tokio_util::task::TaskTracker;
 /// 1024 open files is not reached by probes alone.
 pub const MAX_CONCURRENT_RUNS: usize = 512;
 
+/// So many of them may be of probes whose runs may overlap. The others are for the rest: a target that goes
+/// mute fills all that it can get.
+const MAX_OVERLAPPING_RUNS: usize = MAX_CONCURRENT_RUNS / 4 * 3;
 /// A slot whose predecessor is still going waits so long for it: a run that ends with its timeout
 /// just when the next slot begins has not overlapped it.
 const MAX_OVERLAP_GRACE: Duration = Duration::from_millis(100);
-/// So long may interrupted runs take to report that they were.
-const INTERRUPTION: Duration = Duration::from_secs(1);
+/// So long may interrupted runs take to clean up and to report that they were interrupted.
+const INTERRUPTION: Duration = CLEANUP_TIMEOUT.saturating_add(Duration::from_secs(1));
 
 /// A slot to run.
 #[derive(Debug)]
@@ -62,6 +66,7 @@ struct Executor {
     context: Context,
     delivery: Delivery,
     running: Arc<Semaphore>,
+    overlapping: Arc<Semaphore>,
     tasks: TaskTracker,
     interrupt: CancellationToken,
 }
@@ -79,12 +84,14 @@ pub(super) fn execute(
     runtime.block_on(async {
         let stalls = StallWatch::new(&context.clock);
         let _watch = stalls.keep(Some(context.telemetry.clone()));
+        let interrupt = CancellationToken::new();
         let executor = Executor {
-            context: context.scheduled(stalls, Arc::clone(held)),
+            context: context.scheduled(stalls, Arc::clone(held), interrupt.clone()),
             delivery,
             running: Arc::new(Semaphore::new(MAX_CONCURRENT_RUNS)),
+            overlapping: Arc::new(Semaphore::new(MAX_OVERLAPPING_RUNS)),
             tasks: TaskTracker::new(),
-            interrupt: CancellationToken::new(),
+            interrupt,
         };
         loop {
             tokio::select! {
@@ -133,12 +140,21 @@ impl Delivery {
 
 impl Executor {
     fn admit(&self, start: Start) {
+        let spec = &start.planned.spec;
+        let share = if spec.overlap {
+            match Arc::clone(&self.overlapping).try_acquire_owned() {
+                Ok(share) => Some(share),
+                Err(_) => return self.refuse_overlap(&start),
+            }
+        } else {
+            None
+        };
         match Arc::clone(&self.running).try_acquire_owned() {
             Ok(permit) => {
                 let executor = self.clone();
                 drop(self.tasks.spawn(async move {
                     executor.run_slot(start).await;
-                    drop(permit);
+                    drop((permit, share));
                 }));
             }
             Err(_) => {
@@ -153,6 +169,17 @@ impl Executor {
         // Who asked for a run learns that it did not happen by the reply that is dropped.
         if start.requested.is_none() {
             let run = not_run(spec, start.slot, Outcome::Missed, reason, message);
+            self.delivery.deliver(run);
+        }
+    }
+
+    fn refuse_overlap(&self, start: &Start) {
+        if start.requested.is_none() {
+            let message =
+                format!("{MAX_OVERLAPPING_RUNS} runs that may overlap are going on already");
+            let reason = FailureReason::Overlapped;
+            let spec = &start.planned.spec;
+            let run = not_run(spec, start.slot, Outcome::Overlapped, reason, &message);
             self.delivery.deliver(run);
         }
     }
@@ -177,14 +204,7 @@ impl Executor {
             self.context.telemetry.probe_start_lateness_seconds.observe(lateness.as_secs_f64());
         }
         let start = SlotStart { intended_start: slot, lateness_ns: nanos(lateness) };
-        let run = tokio::select! {
-            biased;
-            run = run_once(&spec, start, &self.context) => run,
-            () = self.interrupt.cancelled() => {
-                let message = "the daemon stopped during the run";
-                not_run(&spec, slot, Outcome::Missed, FailureReason::Missed, message)
-            }
-        };
+        let run = run_once(&spec, start, &self.context).await;
         drop(gate);
         if let Some(reply) = reply {
             // Who asked may have gone meanwhile; the run counts all the same.

@@ -6,9 +6,11 @@
 use super::check::{self, Body, Check};
 use super::dial::{StepContext, dial};
 use super::failure::{Attempt, failure, quote};
-use super::http_exchange::{Answer, Ask, ReadBody, alpn, exchange};
+use super::http_exchange::{Answer, Ask, Flow, Whole, alpn, exchange};
+use super::http3;
+use super::limits::pace;
 use super::record::StepRecord;
-use super::spec::{HeaderText, HttpStep};
+use super::spec::{FlowChecks, HeaderText, HttpStep, HttpVersion};
 use super::target::Target;
 use super::writes;
 use crate::model::probe::FailureReason;
@@ -28,10 +30,14 @@ pub(super) async fn run(
     let mut hops = 0;
     loop {
         admit_write(&ask, &target, hops, with)?;
-        let connection = dial(&target, &step.tls, alpn(step.version), with, record).await?;
-        let mut answer =
-            exchange(connection, &target, step.version, ask.clone(), with, record).await?;
-        let body = answer.read_body(with, record).await?;
+        if !writes::is_reading(ask.method.as_str()) {
+            pace(&target, 1, with, record).await?;
+        }
+        let answer = fetch(step, &target, ask.clone(), with, record).await?;
+        if let Some(inspection) = &with.context.inspection {
+            let body = (&answer.body.kept, answer.body.length);
+            inspection.answered(&answer.head, body, target.tls);
+        }
         match redirect(&answer).filter(|_| hops < step.max_redirects) {
             Some(location) => {
                 let next = target.redirected(&location)?;
@@ -39,9 +45,27 @@ pub(super) async fn run(
                 target = next;
                 hops += 1;
             }
-            None => return judge(step, &answer, body, with, record),
+            None => return judge(step, answer, with, record),
         }
     }
+}
+
+/// One hop: a connection, the request, and the whole answer.
+async fn fetch(
+    step: &HttpStep,
+    target: &Target,
+    ask: Ask,
+    with: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<Whole> {
+    if step.version == HttpVersion::Http3 {
+        return http3::fetch(target, &step.tls, ask, with, record).await;
+    }
+    let connection = dial(target, &step.tls, alpn(step.version), with, record).await?;
+    let mut answer = exchange(connection, target, step.version, ask, with, record).await?;
+    let body = answer.read_body(with, record).await?;
+    let Answer { head, asked, began, .. } = answer;
+    Ok(Whole { head, body, asked, began })
 }
 
 fn first_ask(step: &HttpStep, target: &Target, with: StepContext<'_>) -> Attempt<Ask> {
@@ -68,7 +92,7 @@ fn admit_write(ask: &Ask, target: &Target, hops: u8, with: StepContext<'_>) -> A
     })
 }
 
-fn redirect(answer: &Answer) -> Option<String> {
+fn redirect(answer: &Whole) -> Option<String> {
     let moved = matches!(answer.head.status.as_u16(), 301 | 302 | 303 | 307 | 308);
     let location = answer.head.headers.get(LOCATION).filter(|_| moved)?;
     location.to_str().ok().map(str::to_owned)
@@ -102,15 +126,15 @@ fn next_ask(mut ask: Ask, step: &HttpStep, status: StatusCode, from: &Target, to
 
 fn judge(
     step: &HttpStep,
-    answer: &Answer,
-    body: ReadBody,
+    answer: Whole,
     with: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<Bytes> {
+    let body = &answer.body;
     let status = check::status(&step.status, answer.head.status.as_u16());
     let wrong_status = status.complaint().map(|complaint| {
         let mut message = complaint;
-        if let Some(location) = redirect(answer) {
+        if let Some(location) = redirect(&answer) {
             message.push_str(&format!("; it redirects to {}", quote(&location)));
         }
         if !body.kept.is_empty() {
@@ -127,6 +151,9 @@ fn judge(
     for wanted in &step.body_checks {
         checks.push(check::body(wanted, of, with.variables)?);
     }
+    let first_byte = answer.began.since(answer.asked);
+    checks.extend(check::flow(&step.flow_checks, first_byte, &body.flow));
+    note_flow(step, &body.flow, record);
     let complaint = checks.iter().find_map(Check::complaint);
     for Check { name, found } in checks {
         record.check(name, found);
@@ -134,6 +161,15 @@ fn judge(
     match (wrong_status, complaint) {
         (Some(failure), _) => Err(failure),
         (None, Some(complaint)) => Err(failure(FailureReason::Check, complaint)),
-        (None, None) => Ok(body.kept),
+        (None, None) => Ok(answer.body.kept),
+    }
+}
+
+/// What a body that streams is known by.
+fn note_flow(step: &HttpStep, flow: &Flow, record: &mut StepRecord) {
+    if flow.chunks > 1 || step.flow_checks != FlowChecks::default() {
+        record.attribute("http.response.chunks", flow.chunks.to_string());
+        let gap = format!("{:.1}", flow.max_gap.as_secs_f64() * 1e3);
+        record.attribute("http.response.max_gap_ms", gap);
     }
 }

@@ -17,7 +17,7 @@ use super::runner::Context;
 use super::spec::{Action, ProbeSpec, Repeat, Step};
 use super::stream::{Findings, OpenStream};
 use super::template::Variables;
-use super::{grpc, http, ledger, stream, stun, tcp, tls_handshake, udp};
+use super::{grpc, http, ledger, stream, stun, tcp, tls_handshake, turn, udp};
 use super::{heartbeat, outage, reconnect};
 use crate::base::clock::{MonoNanos, UnixNanos, nanos};
 use crate::model::probe::{
@@ -26,6 +26,7 @@ use crate::model::probe::{
 use bytes::Bytes;
 use futures::future::join_all;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the steps that clean up may take together, after the run.
@@ -40,11 +41,13 @@ pub(super) struct Journey<'a> {
     started: MonoNanos,
     variables: Variables,
     /// The emulated network of this run.
-    network: Option<RunNetwork>,
+    network: Option<Arc<RunNetwork>>,
     streams: Vec<OpenStream>,
     /// When each step sent what it sends.
     sent: Vec<(String, MonoNanos)>,
     steps: Vec<StepResult>,
+    /// How long our own limits held its messages back.
+    held: Duration,
 }
 
 impl<'a> Journey<'a> {
@@ -63,10 +66,12 @@ impl<'a> Journey<'a> {
             id,
             started,
             variables: Variables::new(id, start),
-            network: network.map(|network| RunNetwork::new(network, id, &context.clock, started)),
+            network: network
+                .map(|network| Arc::new(RunNetwork::new(network, id, &context.clock, started))),
             streams: Vec::new(),
             sent: Vec::new(),
             steps: Vec::new(),
+            held: Duration::ZERO,
         }
     }
 
@@ -84,6 +89,11 @@ impl<'a> Journey<'a> {
     /// The results so far.
     pub(super) fn steps(&self) -> &[StepResult] {
         &self.steps
+    }
+
+    /// How long our own limits held messages back so far.
+    pub(super) const fn held(&self) -> Duration {
+        self.held
     }
 
     /// Takes the steps that clean up, whatever happened before and among them.
@@ -113,7 +123,8 @@ impl<'a> Journey<'a> {
             }
         }
         drop(join_all(self.streams.iter_mut().map(stream::hang_up)).await);
-        for (step, findings) in findings(&self.streams) {
+        let sent = self.own_messages();
+        for (step, findings) in findings(&self.streams, &sent) {
             let result = self.steps.iter_mut().find(|result| result.name == step);
             if let Some(result) = result {
                 result.attributes.extend(findings.attributes);
@@ -131,6 +142,7 @@ impl<'a> Journey<'a> {
         let mark = Mark { run: self.id, span, probe: self.spec.name.clone() };
         let mut record = StepRecord::begin(&self.context.clock, self.started, &step.name, span);
         let done = self.act(step, deadline, &mark, &mut record).await;
+        self.held += record.held;
         self.sent.extend(record.sent.map(|at| (step.name.clone(), at)));
         let failure = done.and_then(|body| self.capture(step, body.as_deref())).err();
         self.steps.push(record.finish(failure.clone()));
@@ -160,6 +172,7 @@ impl<'a> Journey<'a> {
             Action::Tls(tls) => tls_handshake::run(tls, with, record).await,
             Action::Udp(udp) => udp::run(udp, with, record).await,
             Action::Stun(stun) => stun::run(stun, with, record).await,
+            Action::Turn(turn) => turn::run(turn, with, record).await,
             Action::Grpc(grpc) => grpc::run(grpc, with, record).await,
             Action::Expect { on, expect } => {
                 let receivers = receivers(streams, on)?;
@@ -225,7 +238,8 @@ impl<'a> Journey<'a> {
 
     /// Checks what must hold of streams as a whole, as far as they were read.
     fn judge_streams(&mut self) -> Option<Failure> {
-        for (step, findings) in findings(&self.streams) {
+        let sent = self.own_messages();
+        for (step, findings) in findings(&self.streams, &sent) {
             let result = self.steps.iter_mut().find(|result| result.name == step);
             let (Some(result), Some((name, found))) = (result, findings.check) else { continue };
             let found = found.err();
@@ -240,6 +254,21 @@ impl<'a> Journey<'a> {
             }
         }
         None
+    }
+
+    /// When the run sent its messages, in order: over streams, and with HTTP requests that change
+    /// something.
+    fn own_messages(&self) -> Vec<MonoNanos> {
+        let publishes = |name: &str| {
+            let step = self.spec.steps.iter().find(|step| step.name == name);
+            let action = step.map(|step| &step.action);
+            matches!(action, Some(Action::Http(http)) if !matches!(&*http.method, "GET" | "HEAD"))
+        };
+        let requests = self.sent.iter().filter(|(name, _)| publishes(name)).map(|(_, at)| *at);
+        let mut sent: Vec<MonoNanos> = requests.collect();
+        sent.extend(self.streams.iter().flat_map(|stream| &stream.sent));
+        sent.sort_unstable();
+        sent
     }
 
     async fn await_closes(&mut self, deadline: &Deadline) -> Option<Failure> {
@@ -270,12 +299,13 @@ impl<'a> Journey<'a> {
     }
 }
 
-/// What the readers of streams noticed, by the step that opened them.
-fn findings(streams: &[OpenStream]) -> Vec<(&str, Findings)> {
+/// What the readers of streams noticed, by the step that opened them; `sent` is when the run
+/// sent its messages.
+fn findings<'s>(streams: &'s [OpenStream], sent: &[MonoNanos]) -> Vec<(&'s str, Findings)> {
     let mut found: Vec<(&str, Findings)> = Vec::new();
     for stream in streams {
         let Some(outlet) = &stream.outlet else { continue };
-        let mut own = outlet.findings();
+        let mut own = outlet.findings_beside(sent);
         if let (Some((_, Err(words))), number @ 1..) = (&mut own.check, stream.receiver) {
             *words = format!("of receiver {number}: {words}");
         }

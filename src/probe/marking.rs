@@ -12,12 +12,13 @@ use crate::wire::semconv;
 use ::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 
 /// Headers that belong to us or to the protocol; a definition that sets them has no effect.
-const RESERVED: [&str; 12] = [
+const RESERVED: [&str; 13] = [
     "connection",
     "content-length",
     "keep-alive",
     "proxy-connection",
     "sec-websocket-accept",
+    "sec-websocket-extensions",
     "sec-websocket-key",
     "sec-websocket-protocol",
     "sec-websocket-version",

@@ -7,7 +7,7 @@ use super::fanout::{self, Opened};
 use super::record::StepRecord;
 use super::spec::{Action, Expect, MqttStep, SseStep, Step, WebSocketStep};
 use super::stream::{self, OpenStream};
-use super::{fallback, mqtt, sse, websocket};
+use super::{fallback, mqtt, poll, sse, websocket};
 use crate::base::clock::MonoNanos;
 use crate::model::probe::FailureReason;
 use bytes::Bytes;
@@ -97,6 +97,7 @@ pub(super) async fn proceed(
         Action::WebSocket(websocket) => talk(websocket.into(), stream, sent, with, record).await,
         Action::Mqtt(mqtt) => talk(mqtt.into(), stream, sent, with, record).await,
         Action::Sse(sse) => listen(sse, stream, sent, with, record).await,
+        Action::Poll(poll) => hear(poll.expect.as_ref(), stream, sent, with, record).await,
         _ => Ok(None),
     }
 }
@@ -111,6 +112,7 @@ pub(super) async fn connect(
     let stream = match action {
         Action::WebSocket(websocket) => websocket::open(websocket, name, with, record).await,
         Action::Sse(sse) => sse::open(sse, name, with, record).await,
+        Action::Poll(poll) => poll::open(poll, name, with, record).await,
         Action::Mqtt(mqtt) => mqtt::open(mqtt, name, with, record).await,
         _ => Err(failure(FailureReason::Local, "the step opens no stream")),
     }?;
@@ -166,7 +168,19 @@ async fn listen(
     if step.first_event_within.is_some() || step.expect.is_some() {
         sse::first_event(step, stream, with, record).await?;
     }
-    let Some(expect) = &step.expect else { return Ok(None) };
+    hear(step.expect.as_ref(), stream, sent, with, record).await
+}
+
+/// Waits for a message, where one is expected, on the stream that the step opened; it counts from the
+/// request that did so.
+async fn hear(
+    expect: Option<&Expect>,
+    stream: &OpenStream,
+    sent: &Sent,
+    with: StepContext<'_>,
+    record: &mut StepRecord,
+) -> Attempt<Option<Bytes>> {
+    let Some(expect) = expect else { return Ok(None) };
     let since = since(expect, sent)?.unwrap_or(Since::Sent(stream.asked));
     fulfil(expect, stream, since, with, record).await.map(Some)
 }

@@ -89,12 +89,12 @@ impl DropBy {
                 link.sever(cut);
                 Ok(())
             }
-            Self::Close(code) if stream.outlet.is_some() => stream::close(code, stream, with).await,
             // A client ends an event stream by closing its connection.
-            Self::Close(_) => {
+            Self::Close(_) if stream.protocol == "sse" => {
                 stream.link.iter().for_each(|link| link.sever(Cut::Finished));
                 Ok(())
             }
+            Self::Close(code) => stream::close(code, stream, with).await,
             Self::Server => Ok(()),
         }
     }

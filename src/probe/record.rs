@@ -6,8 +6,10 @@
 use super::failure::quote;
 use super::link::Link;
 use crate::base::clock::{Clock, MonoNanos, nanos};
+use crate::base::duration::humane;
 use crate::model::probe::{CheckResult, Failure, Phase, PhaseTiming, StepResult};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The result of a step in the making.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(super) struct StepRecord {
     pub sent: Option<MonoNanos>,
     /// Under the connection that was dialled last.
     pub link: Option<Arc<Link>>,
+    /// How long our own limits held its messages back.
+    pub held: Duration,
     result: StepResult,
 }
 
@@ -46,11 +50,13 @@ impl StepRecord {
             cursor: started,
             sent: None,
             link: None,
+            held: Duration::ZERO,
             result,
         }
     }
 
-    /// The record of one of many receivers of this step: what it finds out is not kept.
+    /// A record beside this one, for one of many receivers or for what comes after the step: what it
+    /// finds out is not kept.
     pub(super) fn of_receiver(&self) -> Self {
         let Self { clock, run_started, started, cursor, .. } = self;
         Self {
@@ -60,13 +66,15 @@ impl StepRecord {
             cursor: *cursor,
             sent: None,
             link: None,
-            result: StepResult::default(),
+            held: Duration::ZERO,
+            result: StepResult { span_id: self.result.span_id, ..StepResult::default() },
         }
     }
 
     /// Takes over what another record of this step found out: one of several ways that were tried.
     pub(super) fn adopt(&mut self, other: Self) {
-        let Self { cursor, sent, result, .. } = other;
+        let Self { cursor, sent, held, result, .. } = other;
+        self.held += held;
         self.cursor = self.cursor.max(cursor);
         self.sent = sent;
         self.talks(&result.protocol, result.target);
@@ -124,6 +132,11 @@ impl StepRecord {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// A message that waited for our own limits, so long.
+    pub(super) fn held_back(&mut self, waited: Duration) {
+        self.held += waited;
+    }
+
     /// The status of the answer.
     pub(super) fn status(&mut self, status: u16) {
         self.result.status = Some(status);
@@ -140,7 +153,7 @@ impl StepRecord {
     }
 
     /// The measured value, where it is neither a message's nor the length of phases.
-    pub(super) fn value(&mut self, value: std::time::Duration) {
+    pub(super) fn value(&mut self, value: Duration) {
         self.result.message_latency_ns = Some(nanos(value));
     }
 
@@ -148,6 +161,9 @@ impl StepRecord {
     /// part of it; one that failed now.
     pub(super) fn finish(mut self, failure: Option<Failure>) -> StepResult {
         let ended = if failure.is_none() { self.cursor } else { self.clock.monotonic() };
+        if !self.held.is_zero() {
+            self.attribute("limit.waited", humane(self.held));
+        }
         self.result.duration_ns = nanos(ended.since(self.started));
         self.result.failure = failure;
         self.result
@@ -160,7 +176,6 @@ mod tests {
     use super::*;
     use crate::base::clock::UnixNanos;
     use crate::model::probe::FailureReason;
-    use std::time::Duration;
 
     /// Guarantees that phases neither overlap nor run backwards, whatever stamps they get.
     #[test]

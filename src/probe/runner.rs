@@ -3,7 +3,10 @@
 use super::deadline::Deadline;
 use super::failure::failure;
 use super::held::Held;
+use super::inspection::Inspection;
 use super::journey::Journey;
+use super::limits::{Capped, Limits};
+use super::maintenance::Calendar;
 use super::spec::ProbeSpec;
 use super::stall::StallWatch;
 use super::tls::TlsConfigs;
@@ -14,6 +17,7 @@ use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// What all runs share. Clones share it too.
 #[derive(Clone, Debug)]
@@ -22,12 +26,20 @@ pub struct Context {
     pub clock: Clock,
     /// The daemon's own metrics.
     pub telemetry: Telemetry,
+    /// How hard targets may be pressed, by all runs together; nothing is limited at first.
+    pub limits: Limits,
+    /// When scheduled probes do not run.
+    pub maintenance: Calendar,
     /// TLS configurations.
     pub(super) tls: Arc<TlsConfigs>,
     /// The watch over the runtime on which runs happen; without one, a run keeps its own.
     pub(super) stalls: Option<StallWatch>,
     /// Streams that stay open between runs; without it none does.
     pub(super) held: Option<Arc<Held>>,
+    /// Ends the steps of runs, but not their cleaning up.
+    pub(super) interrupt: CancellationToken,
+    /// Whoever looks into the runs of this context.
+    pub(super) inspection: Option<Arc<Inspection>>,
 }
 
 /// The slot of the schedule to which a run belongs.
@@ -44,18 +56,40 @@ struct Conduct {
     steps: Vec<StepResult>,
     failure: Option<Failure>,
     duration_ns: u64,
+    /// How long our own limits held its messages back.
+    held: Duration,
 }
 
 impl Context {
     /// Reads the system's certificate authorities, which takes some milliseconds.
     #[must_use]
     pub fn new(clock: Clock, telemetry: Telemetry) -> Self {
-        Self { clock, telemetry, tls: Arc::new(TlsConfigs::new()), stalls: None, held: None }
+        Self {
+            clock,
+            telemetry,
+            limits: Limits::default(),
+            maintenance: Calendar::default(),
+            tls: Arc::new(TlsConfigs::new()),
+            stalls: None,
+            held: None,
+            interrupt: CancellationToken::new(),
+            inspection: None,
+        }
+    }
+    /// This context with somebody who looks into its runs.
+    pub(super) fn inspected_by(&self, inspection: Arc<Inspection>) -> Self {
+        Self { inspection: Some(inspection), ..self.clone() }
     }
 
     /// This context on the runtime of a schedule, which `stalls` watches, and on which streams are held.
-    pub(super) fn scheduled(&self, stalls: StallWatch, held: Arc<Held>) -> Self {
-        Self { stalls: Some(stalls), held: Some(held), ..self.clone() }
+    /// Runs go on until `interrupt`, and clean up then.
+    pub(super) fn scheduled(
+        &self,
+        stalls: StallWatch,
+        held: Arc<Held>,
+        interrupt: CancellationToken,
+    ) -> Self {
+        Self { stalls: Some(stalls), held: Some(held), interrupt, ..self.clone() }
     }
 }
 
@@ -71,27 +105,38 @@ impl SlotStart {
 ///
 /// Takes no longer than the probe's timeout, [`super::CLEANUP_TIMEOUT`] where it has steps that clean
 /// up, and a moment to take leave of open streams; never panics. A failure is a result like any other:
-/// [`FailureReason::Timeout`] makes the outcome `timeout`, every other reason `failure`.
+/// [`FailureReason::Timeout`] makes the outcome `timeout`, every other reason `failure`. A run that would
+/// break a limit is not run, and missed.
 pub async fn run_once(spec: &ProbeSpec, slot: SlotStart, context: &Context) -> ProbeRun {
     let id = RunId(rand::random());
     let watched = context.stalls.is_some();
     let stalls = context.stalls.clone().unwrap_or_else(|| StallWatch::new(&context.clock));
     let _own_watch = (!watched).then(|| stalls.keep(None));
     let started = context.clock.monotonic();
+    let _permit = match context.limits.admit(spec, started) {
+        Ok(permit) => permit,
+        Err(Capped { limit, kind, message }) => {
+            let counter = &context.telemetry.probe_limited_runs_total;
+            counter.with_label_values(&[limit.as_str(), kind]).inc();
+            let reason = FailureReason::Missed;
+            return not_run(spec, slot.intended_start, Outcome::Missed, reason, &message);
+        }
+    };
     // A fault of ours, or of a library that reads what a target sent, costs one run at most.
     let conducted =
         AssertUnwindSafe(conduct(spec, slot, id, started, context)).catch_unwind().await;
-    let Conduct { steps, failure, duration_ns } = conducted.unwrap_or_else(|_| Conduct {
+    let Conduct { steps, failure, duration_ns, held } = conducted.unwrap_or_else(|_| Conduct {
         steps: Vec::new(),
-        failure: Some(failure(FailureReason::Local, "the probe engine itself failed")),
+        failure: Some(engine_failure()),
         duration_ns: nanos(context.clock.monotonic().since(started)),
+        held: Duration::ZERO,
     });
     let latency_ns = value(spec, &steps, failure.as_ref(), duration_ns);
     let (from, to) = measured(&steps, latency_ns, duration_ns);
     let at = |offset_ns| started.plus(Duration::from_nanos(offset_ns));
     ProbeRun {
         latency_ns,
-        uncertainty_ns: nanos(stalls.within(at(from), at(to))),
+        uncertainty_ns: nanos(stalls.within(at(from), at(to))) + own_waiting(&steps, held),
         outcome: outcome(failure.as_ref()),
         lateness_ns: slot.lateness_ns,
         duration_ns,
@@ -134,16 +179,26 @@ async fn conduct(
     let start = slot.intended_start.plus(Duration::from_nanos(slot.lateness_ns));
     let deadline = Deadline::new(&context.clock, started, spec.timeout);
     let mut journey = Journey::new(spec, context, id, started, start);
-    let failure = journey.run(&deadline).await;
+    // Whatever ends the steps, those that clean up follow.
+    let failure = tokio::select! {
+        biased;
+        ran = AssertUnwindSafe(journey.run(&deadline)).catch_unwind() => {
+            ran.unwrap_or_else(|_| Some(engine_failure()))
+        }
+        () = context.interrupt.cancelled() => {
+            Some(failure(FailureReason::Missed, "the daemon stopped during the run"))
+        }
+    };
     // A run that passed ends with its last phase, as its steps do.
     let last = journey.steps().iter().map(|step| step.offset_ns + step.duration_ns).max();
     let duration_ns = match (&failure, last) {
         (None, Some(last)) => last,
         _ => nanos(context.clock.monotonic().since(started)),
     };
+    let held = journey.held();
     journey.clean_up().await;
     let passed = failure.is_none();
-    Conduct { steps: journey.hang_up(passed).await, failure, duration_ns }
+    Conduct { steps: journey.hang_up(passed).await, failure, duration_ns, held }
 }
 
 /// The measured value: of the last message, where one was waited for; otherwise of the only step,
@@ -180,10 +235,21 @@ fn measured(steps: &[StepResult], latency_ns: Option<u64>, duration_ns: u64) -> 
     (to.saturating_sub(latency), to)
 }
 
+/// How much of a run's value is waiting for our own limits. A message's counts from when it was sent.
+fn own_waiting(steps: &[StepResult], held: Duration) -> u64 {
+    let of_message = steps.iter().any(|step| step.message_latency_ns.is_some());
+    if of_message { 0 } else { nanos(held) }
+}
+
+fn engine_failure() -> Failure {
+    failure(FailureReason::Local, "the probe engine itself failed")
+}
+
 fn outcome(failure: Option<&Failure>) -> Outcome {
     match failure {
         None => Outcome::Success,
         Some(failure) if failure.reason == FailureReason::Timeout => Outcome::Timeout,
+        Some(failure) if failure.reason == FailureReason::Missed => Outcome::Missed,
         Some(_) => Outcome::Failure,
     }
 }

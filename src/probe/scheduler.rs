@@ -6,13 +6,14 @@
 
 use super::executor::{Delivery, Requested, Start, execute};
 use super::held::Held;
+use super::maintenance::Calendar;
 use super::plan::{ClockState, Plan, Release};
 use super::runner::{Context, not_run};
 use super::spec::ProbeSpec;
 use crate::base::clock::{Clock, JumpDetector, MonoNanos, UnixNanos};
 use crate::model::probe::{FailureReason, Outcome, ProbeRun};
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use prometheus::IntCounter;
+use prometheus::{IntCounter, IntCounterVec};
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -53,6 +54,9 @@ pub enum RunNowError {
     /// A run of the probe is going on and must not be overlapped.
     #[error("a run is going on already; ask again when it has ended")]
     Running,
+    /// Its target is worked on, and what is measured now must not count.
+    #[error("the probe is in maintenance; `radiosonde probe` runs it without counting")]
+    Maintenance,
     /// Too much is going on, or the scheduler is stopping.
     #[error("no further run can be started now; try again later")]
     Busy,
@@ -68,6 +72,8 @@ pub struct Scheduler {
 #[derive(Debug)]
 struct Shared {
     clock: Clock,
+    maintenance: Calendar,
+    in_maintenance: IntCounterVec,
     state: Mutex<State>,
     /// Wakes the timer thread: the plan changed, or everything stops.
     changed: Condvar,
@@ -112,6 +118,8 @@ impl Scheduler {
         let clock_jumps = context.telemetry.clock_jumps_total.clone();
         let shared = Arc::new(Shared {
             clock,
+            maintenance: context.maintenance.clone(),
+            in_maintenance: context.telemetry.probe_maintenance_slots_total.clone(),
             state,
             changed,
             starts,
@@ -159,6 +167,9 @@ impl Scheduler {
     pub fn run_now(&self, name: &str) -> Result<oneshot::Receiver<ProbeRun>, RunNowError> {
         let found = self.shared.state.lock().plan.find(name).cloned();
         let planned = found.ok_or(RunNowError::Unknown)?;
+        if self.shared.maintenance.window(&planned.spec, self.shared.clock.wall()).is_some() {
+            return Err(RunNowError::Maintenance);
+        }
         let gate = if planned.spec.overlap {
             None
         } else {
@@ -243,6 +254,11 @@ impl Shared {
     fn release(&self, release: Release, wall: UnixNanos, mono: MonoNanos) {
         match release {
             Release::Run(planned, slot) => {
+                if let Some(window) = self.maintenance.window(&planned.spec, slot) {
+                    self.in_maintenance.with_label_values(&[&window.name]).inc();
+                    let message = format!("not run: {window}");
+                    return self.missed(&planned.spec, slot, FailureReason::Missed, &message);
+                }
                 let due = MonoNanos(mono.0.saturating_sub(wall.0.saturating_sub(slot.0)));
                 let start = Start { planned, slot, due, requested: None };
                 if let Err(refused) = self.starts.try_send(start) {

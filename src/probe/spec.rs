@@ -14,14 +14,18 @@ pub use super::link::Cut;
 pub use super::mqtt::{MqttPublish, MqttStep, MqttVersion, Qos};
 use super::network::Network;
 pub use super::outage::{DropBy, DropStep};
+pub use super::poll::{Cursor as PollCursor, PollStep};
 pub use super::reconnect::ReconnectStep;
 pub use super::stun::StunStep;
 pub use super::tcp::{TcpStep, Turn};
 pub use super::tls_handshake::{TlsStep, TlsVersion};
+pub use super::turn::{TurnCredentials, TurnStep};
 pub use super::udp::UdpStep;
+pub use super::websocket::{BinaryText, Deflate};
 use super::writes::WriteTarget;
 use crate::base::secret::Secret;
 use crate::model::labels::Labels;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,6 +91,8 @@ pub enum Action {
     WebSocket(WebSocketStep),
     /// Opens an event stream; may expect.
     Sse(SseStep),
+    /// Asks again and again for what is new; may expect.
+    Poll(PollStep),
     /// One question to a DNS server.
     Dns(super::dns::DnsStep),
     /// Echoes to a host.
@@ -101,6 +107,8 @@ pub enum Action {
     Udp(UdpStep),
     /// Sends a STUN binding request.
     Stun(StunStep),
+    /// Allocates a relayed address at a TURN server; may send through it.
+    Turn(TurnStep),
     /// One gRPC call and its answer, or a stream of answers.
     Grpc(GrpcStep),
     /// Connects to an MQTT server; may subscribe, publish, expect.
@@ -181,6 +189,8 @@ pub struct HttpStep {
     pub header_checks: Vec<HeaderCheck>,
     /// Body checks.
     pub body_checks: Vec<BodyCheck>,
+    /// Checks on how the answer comes.
+    pub flow_checks: FlowChecks,
     /// How many redirects to follow; none unless asked.
     pub max_redirects: u8,
     /// TLS of the connection.
@@ -206,6 +216,8 @@ pub enum HttpVersion {
     Http1,
     /// 2 only: over TLS by ALPN, in the clear with prior knowledge.
     Http2,
+    /// 3 only, over QUIC.
+    Http3,
 }
 
 /// Statuses from `first` to `last`, both included.
@@ -248,6 +260,17 @@ pub enum BodyCheck {
     MaxBytes(u64),
 }
 
+/// How an answer must come, for those that stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct FlowChecks {
+    /// From the request to the first byte of the answer, at most.
+    pub first_byte_within: Option<Duration>,
+    /// From one part of the answer to the next, its beginning and end included, at most.
+    pub max_gap: Option<Duration>,
+    /// In so many chunks, at least; what one read brings is one.
+    pub min_chunks: Option<u64>,
+}
+
 /// Certificates and names.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TlsOptions {
@@ -266,14 +289,24 @@ pub struct WebSocketStep {
     pub url: String,
     /// Headers of the upgrade.
     pub headers: Vec<(String, HeaderText)>,
-    /// Subprotocols offered.
+    /// Subprotocols offered, of which the server must choose one.
     pub subprotocols: Vec<String>,
-    /// A text message to send once open.
+    /// The one of them that the server must choose; any unless given.
+    pub chosen_subprotocol: Option<String>,
+    /// What is offered of permessage-deflate; without it nothing is compressed.
+    pub compression: Option<Deflate>,
+    /// What is sent over the stream stands for data, and goes in binary messages.
+    pub binary: Option<BinaryText>,
+    /// Messages are sent in fragments of so many bytes.
+    pub fragment: Option<NonZeroU32>,
+    /// A message to send once open.
     pub send: Option<String>,
     /// Send a ping and wait for its pong; the round trip is the value when nothing is expected.
     pub ping: bool,
     /// A message to wait for.
     pub expect: Option<Expect>,
+    /// While waiting, no gap between messages may be longer.
+    pub max_gap: Option<Duration>,
     /// The close code with which the server must end the stream, when it must.
     pub close_code: Option<u16>,
     /// TLS of the connection.
@@ -287,12 +320,19 @@ pub struct SseStep {
     pub url: String,
     /// Request headers.
     pub headers: Vec<(String, HeaderText)>,
+    /// The id of the event after which the server is to go on.
+    pub last_event_id: Option<String>,
     /// The first event must come within this.
     pub first_event_within: Option<Duration>,
     /// An event to wait for.
     pub expect: Option<Expect>,
-    /// While waiting, no gap between events may be longer.
+    /// While waiting, no gap between events may be longer; comments are none.
     pub max_gap: Option<Duration>,
+    /// Where an event says when it was sent, in milliseconds since 1970: a JSON pointer into its
+    /// data. Otherwise only what the run itself sent tells when events were sent.
+    pub sent_at: Option<String>,
+    /// Whether events that were sent apart and come at once are a failure.
+    pub refuse_buffering: bool,
     /// TLS of the connection.
     pub tls: TlsOptions,
 }
@@ -338,6 +378,7 @@ impl Action {
             Self::Http(_) => "http",
             Self::WebSocket(_) => "websocket",
             Self::Sse(_) => "sse",
+            Self::Poll(_) => "poll",
             Self::Dns(_) => "dns",
             Self::Icmp(_) => "icmp",
             Self::Exec(_) => "exec",
@@ -345,6 +386,7 @@ impl Action {
             Self::Tls(_) => "tls",
             Self::Udp(_) => "udp",
             Self::Stun(_) => "stun",
+            Self::Turn(_) => "turn",
             Self::Grpc(_) => "grpc",
             Self::Mqtt(_) => "mqtt",
             Self::Expect { .. } => "expect",
@@ -360,13 +402,22 @@ impl Action {
     /// Whether all that it sends and receives goes through an emulated network, where the probe has one.
     #[must_use]
     pub const fn goes_through_networks(&self) -> bool {
-        !matches!(self, Self::Dns(_) | Self::Icmp(_) | Self::Exec(_) | Self::Udp(_) | Self::Stun(_))
+        // What our own TCP and UDP sockets carry does; those of HTTP/3 are its engine's.
+        !matches!(
+            self,
+            Self::Icmp(_)
+                | Self::Exec(_)
+                | Self::Http(HttpStep { version: HttpVersion::Http3, .. })
+        )
     }
 
     /// Whether it opens a stream that stays open for later steps.
     #[must_use]
     pub const fn opens_stream(&self) -> bool {
-        matches!(self, Self::WebSocket(_) | Self::Sse(_) | Self::Mqtt(_) | Self::Fallback(_))
+        matches!(
+            self,
+            Self::WebSocket(_) | Self::Sse(_) | Self::Poll(_) | Self::Mqtt(_) | Self::Fallback(_)
+        )
     }
 }
 

@@ -8,6 +8,7 @@
 use super::deadline::{Deadline, Expired};
 use super::dial::StepContext;
 use super::failure::{Attempt, failure};
+use super::limits;
 use super::link::{Cut, Link};
 use super::record::StepRecord;
 use super::target::Target;
@@ -144,6 +145,11 @@ pub(super) trait Outlet: Debug + Send + Sync {
     /// What was noticed so far.
     fn findings(&self) -> Findings {
         Findings::default()
+    }
+
+    /// The same, by one who knows when the run sent its messages over any of its streams, in order.
+    fn findings_beside(&self, _sent: &[MonoNanos]) -> Findings {
+        self.findings()
     }
 
     /// Asks the peer for a sign of life with this payload.
@@ -444,6 +450,7 @@ pub(super) async fn transmit(
         Some(outlet) => outlet.admit(&stream.target, with.writes)?,
         None => writes::admit(&stream.target, with.writes)?,
     }
+    limits::pace(&stream.target, 1, with, record).await?;
     let from = record.now();
     write(stream, with.deadline, "sending over", |outlet| outlet.send(text)).await?;
     record.sent = Some(from);

@@ -54,7 +54,7 @@ pub(super) async fn run(
     let request = message::request(transaction, &marking::user_agent());
     let mut addresses = Addresses::of(&target, with, record).await?;
     loop {
-        let (mut datagrams, address) = addresses.connect(&with.context.clock).await?;
+        let (mut datagrams, address) = addresses.connect(with, record).await?;
         match ask(&request, transaction, &mut datagrams, with).await {
             Ok(asked) => {
                 addresses.note(address, record);

@@ -1,4 +1,4 @@
-//! STUN on the wire (RFC 8489): a binding request, and what answers it.
+//! STUN on the wire (RFC 8489): messages taken apart, a binding request, and what answers it.
 //!
 //! A message is a header of 20 bytes, type, length, magic cookie and transaction id, and attributes
 //! of type, length and value, padded to four bytes. Nothing here panics, whatever comes.
@@ -9,18 +9,18 @@ use std::net::{IpAddr, SocketAddr};
 const BINDING_REQUEST: u16 = 0x0001;
 const BINDING_SUCCESS: u16 = 0x0101;
 const BINDING_ERROR: u16 = 0x0111;
-const MAGIC_COOKIE: u32 = 0x2112_a442;
+pub(super) const MAGIC_COOKIE: u32 = 0x2112_a442;
 const MAPPED_ADDRESS: u16 = 0x0001;
-const ERROR_CODE: u16 = 0x0009;
-const XOR_MAPPED_ADDRESS: u16 = 0x0020;
-const SOFTWARE: u16 = 0x8022;
-const FINGERPRINT: u16 = 0x8028;
+pub(super) const ERROR_CODE: u16 = 0x0009;
+pub(super) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+pub(super) const SOFTWARE: u16 = 0x8022;
+pub(super) const FINGERPRINT: u16 = 0x8028;
 /// `STUN`, so that the checksum of another protocol's does not pass.
 const FINGERPRINT_XOR: u32 = 0x5354_554e;
 /// Of every message.
-const HEADER: usize = 20;
+pub(super) const HEADER: usize = 20;
 /// A fingerprint with its own header.
-const FINGERPRINT_LENGTH: usize = 8;
+pub(super) const FINGERPRINT_LENGTH: usize = 8;
 
 /// By which an answer is known to be one of ours.
 pub(super) type Transaction = [u8; 12];
@@ -53,8 +53,11 @@ pub(super) enum Unfit {
     /// The checksum in it is another.
     #[error("a STUN message with a wrong fingerprint")]
     Fingerprint,
+    /// Not signed with our password, or not at all.
+    #[error("a STUN message without the signature of who knows the password")]
+    Signature,
     /// A request, or another method's.
-    #[error("not an answer to a binding request")]
+    #[error("not an answer to our request")]
     NotAnAnswer,
     /// The answer to another request.
     #[error("an answer to another request")]
@@ -62,6 +65,18 @@ pub(super) enum Unfit {
     /// Its attributes do not add up, or one that must be read cannot be.
     #[error("a STUN message with malformed attributes")]
     Malformed,
+}
+
+/// A message of any method, whole and with a right fingerprint or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Message<'a> {
+    /// Class and method.
+    pub kind: u16,
+    /// To which request it belongs.
+    pub transaction: Transaction,
+    /// All of it.
+    pub bytes: &'a [u8],
+    body: &'a [u8],
 }
 
 /// The attributes of a message, in order; ends at the first that is cut off.
@@ -91,15 +106,15 @@ pub(super) fn request(transaction: Transaction, software: &str) -> Vec<u8> {
     message
 }
 
-/// Reads an answer to the request of that transaction.
+/// Takes a message apart.
 ///
 /// # Errors
 /// Why it is none.
-pub(super) fn answer(bytes: &[u8], transaction: Transaction) -> Result<Answer, Unfit> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Message<'_>, Unfit> {
     let (kind, rest) = split_u16(bytes).ok_or(Unfit::NotStun)?;
     let (length, rest) = split_u16(rest).ok_or(Unfit::NotStun)?;
     let (cookie, rest) = rest.split_first_chunk::<4>().ok_or(Unfit::NotStun)?;
-    let (id, body) = rest.split_first_chunk::<12>().ok_or(Unfit::NotStun)?;
+    let (transaction, body) = rest.split_first_chunk::<12>().ok_or(Unfit::NotStun)?;
     let is_whole = usize::from(length) == body.len() && length.is_multiple_of(4);
     if !is_whole || u32::from_be_bytes(*cookie) != MAGIC_COOKIE || kind & 0xc000 != 0 {
         return Err(Unfit::NotStun);
@@ -110,33 +125,32 @@ pub(super) fn answer(bytes: &[u8], transaction: Transaction) -> Result<Answer, U
     if !fingerprint_holds(bytes) {
         return Err(Unfit::Fingerprint);
     }
-    if kind != BINDING_SUCCESS && kind != BINDING_ERROR {
-        return Err(Unfit::NotAnAnswer);
-    }
-    if *id != transaction {
-        return Err(Unfit::Stranger);
-    }
-    let attribute = |wanted| Attributes(body).find(|(kind, _)| *kind == wanted);
-    if kind == BINDING_ERROR {
-        let (_, value) = attribute(ERROR_CODE).ok_or(Unfit::Malformed)?;
-        return refusal(value).ok_or(Unfit::Malformed);
-    }
-    // Servers of before 2008 know the plain form alone.
-    let address = match (attribute(XOR_MAPPED_ADDRESS), attribute(MAPPED_ADDRESS)) {
-        (Some((_, value)), _) => Some(unmask(address(value).ok_or(Unfit::Malformed)?, *id)),
-        (None, Some((_, value))) => Some(address(value).ok_or(Unfit::Malformed)?),
-        (None, None) => None,
-    };
-    let software = attribute(SOFTWARE);
-    let software = software.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
-    Ok(Answer::Mapped { address, software })
+    Ok(Message { kind, transaction: *transaction, bytes, body })
 }
 
-/// The class in three bits, the number in eight, and words.
-fn refusal(value: &[u8]) -> Option<Answer> {
-    let (&[_, _, class, number], reason) = value.split_first_chunk::<4>()?;
-    let code = u16::from(class & 0x07) * 100 + u16::from(number);
-    Some(Answer::Refused { code, reason: String::from_utf8_lossy(reason).into_owned() })
+/// Reads an answer to the request of that transaction.
+///
+/// # Errors
+/// Why it is none.
+pub(super) fn answer(bytes: &[u8], transaction: Transaction) -> Result<Answer, Unfit> {
+    let message = parse(bytes)?;
+    if message.kind != BINDING_SUCCESS && message.kind != BINDING_ERROR {
+        return Err(Unfit::NotAnAnswer);
+    }
+    if message.transaction != transaction {
+        return Err(Unfit::Stranger);
+    }
+    if message.kind == BINDING_ERROR {
+        let (code, reason) = message.refusal().ok_or(Unfit::Malformed)?;
+        return Ok(Answer::Refused { code, reason });
+    }
+    // Servers of before 2008 know the plain form alone.
+    let address = match (message.attribute(XOR_MAPPED_ADDRESS), message.attribute(MAPPED_ADDRESS)) {
+        (Some(_), _) => Some(message.address(XOR_MAPPED_ADDRESS).ok_or(Unfit::Malformed)?),
+        (None, Some(value)) => Some(address(value).ok_or(Unfit::Malformed)?),
+        (None, None) => None,
+    };
+    Ok(Answer::Mapped { address, software: message.text(SOFTWARE) })
 }
 
 /// Family, port, and address, as they stand there.
@@ -151,8 +165,8 @@ fn address(value: &[u8]) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
-/// Undoes the masking that keeps the address safe from routers that rewrite what looks like one.
-fn unmask(masked: SocketAddr, transaction: Transaction) -> SocketAddr {
+/// Masks an address, or undoes it: so it is safe from routers that rewrite what looks like one.
+pub(super) fn unmask(masked: SocketAddr, transaction: Transaction) -> SocketAddr {
     let port = masked.port() ^ (MAGIC_COOKIE >> 16) as u16;
     let ip = match masked.ip() {
         IpAddr::V4(ip) => IpAddr::V4((u32::from(ip) ^ MAGIC_COOKIE).into()),
@@ -167,7 +181,7 @@ fn unmask(masked: SocketAddr, transaction: Transaction) -> SocketAddr {
 }
 
 /// Of all that comes before it in the message, whose length counts it already.
-fn fingerprint(before: &[u8]) -> u32 {
+pub(super) fn fingerprint(before: &[u8]) -> u32 {
     let mut crc = Crc::new();
     crc.update(before);
     crc.sum() ^ FINGERPRINT_XOR
@@ -185,9 +199,36 @@ fn fingerprint_holds(message: &[u8]) -> bool {
     !is_fingerprint || found == Some(fingerprint(before))
 }
 
-fn split_u16(bytes: &[u8]) -> Option<(u16, &[u8])> {
+pub(super) fn split_u16(bytes: &[u8]) -> Option<(u16, &[u8])> {
     let (first, rest) = bytes.split_first_chunk::<2>()?;
     Some((u16::from_be_bytes(*first), rest))
+}
+
+// === impl Message ===
+
+impl<'a> Message<'a> {
+    /// The value of the first attribute of that type.
+    pub(super) fn attribute(&self, wanted: u16) -> Option<&'a [u8]> {
+        Attributes(self.body).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+    }
+
+    /// The same as text.
+    pub(super) fn text(&self, wanted: u16) -> Option<String> {
+        self.attribute(wanted).map(|value| String::from_utf8_lossy(value).into_owned())
+    }
+
+    /// The same as an address that was masked.
+    pub(super) fn address(&self, wanted: u16) -> Option<SocketAddr> {
+        self.attribute(wanted).and_then(address).map(|masked| unmask(masked, self.transaction))
+    }
+
+    /// The code of an error: the class in three bits, the number in eight; and words.
+    pub(super) fn refusal(&self) -> Option<(u16, String)> {
+        let (&[_, _, class, number], reason) =
+            self.attribute(ERROR_CODE)?.split_first_chunk::<4>()?;
+        let code = u16::from(class & 0x07) * 100 + u16::from(number);
+        Some((code, String::from_utf8_lossy(reason).into_owned()))
+    }
 }
 
 // === impl Attributes ===

@@ -10,6 +10,7 @@ use super::awaited::{Awaited, ExpectText, Waited, came};
 use super::connection::Connection;
 use super::dial::{StepContext, dial, secure};
 use super::failure::{Attempt, of_stream};
+use super::limits;
 use super::record::StepRecord;
 use super::spec::TlsOptions;
 use super::target::Target;
@@ -90,11 +91,11 @@ pub(super) async fn run(
     }
     let mut connection = dial(&target, &step.tls, Alpn::None, with, record).await?;
     let (mut heard, mut since) = (Heard::default(), record.now());
-    let mut last = None;
+    let (mut last, mut variables) = (None, with.variables.clone());
     for turn in &step.turns {
         match turn {
             Turn::Send(text) => {
-                let text = with.variables.fill(text)?;
+                let text = variables.fill(text)?;
                 heard.close_question(&mut connection).await;
                 since = send(&text, &mut connection, &target, with, record).await?;
             }
@@ -114,6 +115,10 @@ pub(super) async fn run(
                     record.phase(Phase::Message, from, to);
                 }
                 awaited.judge(waited, &target, with.deadline, record)?;
+                if let (Some(inspection), Some(line)) = (&with.context.inspection, &line) {
+                    inspection.heard(line);
+                }
+                variables = with.variables.with_groups(expect, line.as_deref().unwrap_or_default());
                 last = line;
             }
             Turn::StartTls => {
@@ -138,6 +143,7 @@ async fn send(
     with: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<MonoNanos> {
+    limits::pace(target, 1, with, record).await?;
     let from = record.now();
     record.sent = record.sent.or(Some(from));
     let doing = format!("sending over {target}");

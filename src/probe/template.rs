@@ -5,10 +5,12 @@
 //! `${run.receiver}` the number of a stream among those that a step with `count` opens, from 1;
 //! `${resume.event_id}` and `${resume.last}` are, for a step that reconnects, the last event id and the
 //! last number that came;
+//! `${poll.cursor}` how far an endpoint was read that is polled;
 //! `${name}` and `${step.name}` are values that an earlier step captured. `$$` is a dollar; a
 //! dollar before anything else is itself. Secrets are texts like any other: whoever puts a foreign
 //! value into a text doubles its dollars.
 
+use super::awaited::ExpectText;
 use super::failure::{Attempt, failure};
 use super::grpc::{Call, GrpcStep};
 use super::spec::{
@@ -24,6 +26,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Names that every run knows.
 const BUILT_IN: [&str; 6] =
     ["resume.event_id", "resume.last", "run.id", "run.receiver", "run.sequence", "run.start"];
+/// The name that requests of a poll know besides.
+const CURSOR: &str = "poll.cursor";
 
 /// The values that a run knows so far.
 #[derive(Clone, Debug)]
@@ -68,6 +72,15 @@ impl<'a> Iterator for Pieces<'a> {
     }
 }
 
+/// The text with a digit in the place of every variable, which may stand in a host, a port and a path.
+pub(super) fn specimen(text: &str) -> String {
+    let piece = |piece| match piece {
+        Piece::Text(text) => text,
+        Piece::Variable(_) => "1",
+    };
+    Pieces(text).map(piece).collect()
+}
+
 // === impl Variables ===
 
 impl Variables {
@@ -96,6 +109,28 @@ impl Variables {
         let mut own = self.clone();
         own.0.insert("resume.event_id".to_owned(), event_id.unwrap_or_default().into());
         own.0.insert("resume.last".to_owned(), last.unwrap_or(0).into());
+        own
+    }
+
+    /// What a request knows that asks for what came after this.
+    pub(super) fn after(&self, cursor: &str) -> Self {
+        let mut own = self.clone();
+        own.0.insert(CURSOR.to_owned(), Value::from(cursor));
+        own
+    }
+
+    /// What is known after a line came that a pattern was waited for with: what its groups matched is
+    /// `${1}`, or the name of the group; nothing where they matched nothing.
+    pub(super) fn with_groups(&self, expect: &ExpectText, line: &[u8]) -> Self {
+        let mut own = self.clone();
+        let Some(TextCheck::Matches(pattern)) = &expect.text else { return own };
+        let line = String::from_utf8_lossy(line);
+        let Some(groups) = pattern.captures(&line) else { return own };
+        for (number, name) in pattern.capture_names().enumerate() {
+            let text = groups.get(number).map_or("", |found| found.as_str());
+            let names = std::iter::once(number.to_string()).chain(name.map(str::to_owned));
+            own.0.extend(names.map(|name| (name, Value::from(text))));
+        }
         own
     }
 
@@ -180,8 +215,9 @@ pub fn unknown_variables(spec: &ProbeSpec) -> Vec<(String, String)> {
     let mut known: BTreeSet<String> = BUILT_IN.iter().map(|&name| name.to_owned()).collect();
     let mut unknown = Vec::new();
     for step in spec.steps.iter().chain(&spec.cleanup) {
-        let used: BTreeSet<String> =
-            texts(step).iter().flat_map(|text| names(text)).map(str::to_owned).collect();
+        let own = |name: &str| name == CURSOR && matches!(step.action, Action::Poll(_));
+        let used = texts(step).into_iter().flat_map(names).filter(|name| !own(name));
+        let used: BTreeSet<String> = used.map(str::to_owned).collect();
         unknown.extend(used.difference(&known).map(|name| (step.name.clone(), name.clone())));
         for (name, _) in &step.capture {
             known.insert(format!("{}.{name}", step.name));
@@ -209,6 +245,10 @@ fn action_texts(action: &Action) -> Vec<&str> {
         Action::Http(http) => http_texts(http, &mut texts),
         Action::WebSocket(websocket) => websocket_texts(websocket, &mut texts),
         Action::Sse(sse) => sse_texts(sse, &mut texts),
+        Action::Poll(poll) => {
+            poll.texts(&mut texts);
+            poll.expect.iter().for_each(|expect| expect_texts(expect, &mut texts));
+        }
         Action::Dns(dns) => texts.extend(dns.texts()),
         Action::Icmp(icmp) => texts.push(&icmp.host),
         Action::Exec(exec) => texts.extend(exec.texts()),
@@ -216,6 +256,7 @@ fn action_texts(action: &Action) -> Vec<&str> {
         Action::Tls(tls) => texts.push(&tls.url),
         Action::Udp(udp) => udp.texts(&mut texts),
         Action::Stun(stun) => texts.push(&stun.url),
+        Action::Turn(turn) => turn.texts(&mut texts),
         Action::Grpc(grpc) => grpc_texts(grpc, &mut texts),
         Action::Mqtt(mqtt) => {
             texts.extend(mqtt.texts());
@@ -277,6 +318,7 @@ fn websocket_texts<'a>(step: &'a WebSocketStep, texts: &mut Vec<&'a str>) {
 
 fn sse_texts<'a>(step: &'a SseStep, texts: &mut Vec<&'a str>) {
     texts.push(&step.url);
+    texts.extend(step.last_event_id.as_deref());
     texts.extend(step.headers.iter().map(|(_, text)| HeaderText::reveal(text)));
     if let Some(expect) = &step.expect {
         expect_texts(expect, texts);

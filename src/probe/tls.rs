@@ -27,6 +27,8 @@ pub(super) enum Alpn {
     Http1,
     /// HTTP/2.
     Http2,
+    /// HTTP/3, within the handshake of QUIC.
+    Http3,
     /// Whichever the server likes better.
     Either,
     /// DNS over TLS.
@@ -122,6 +124,7 @@ impl TlsConfigs {
         config.alpn_protocols = match key.alpn {
             Alpn::Http1 => vec![b"http/1.1".to_vec()],
             Alpn::Http2 => vec![b"h2".to_vec()],
+            Alpn::Http3 => vec![b"h3".to_vec()],
             Alpn::Either => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             Alpn::Dot => vec![b"dot".to_vec()],
             Alpn::None => Vec::new(),

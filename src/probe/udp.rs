@@ -7,6 +7,7 @@ use super::awaited::{Awaited, ExpectText, Waited};
 use super::datagrams::{Addresses, Datagrams, MAX_PAYLOAD};
 use super::dial::StepContext;
 use super::failure::{Attempt, failure, quote};
+use super::limits;
 use super::record::StepRecord;
 use super::target::Target;
 use super::writes;
@@ -59,6 +60,7 @@ pub(super) async fn run(
     let target = Target::parse(&with.variables.fill(&step.url)?, ["udp", "dtls"])?;
     record.talks("udp", target.to_string());
     writes::admit(&target, with.writes)?;
+    limits::pace(&target, 1, with, record).await?;
     let text = with.variables.fill(&step.send)?;
     if text.len() > MAX_PAYLOAD {
         let words = format!("{} bytes do not fit into one datagram", text.len());
@@ -67,7 +69,7 @@ pub(super) async fn run(
     let awaited = Awaited::fill(&step.expect, "a datagram", with.variables)?;
     let mut addresses = Addresses::of(&target, with, record).await?;
     loop {
-        let (mut datagrams, address) = addresses.connect(&with.context.clock).await?;
+        let (mut datagrams, address) = addresses.connect(with, record).await?;
         let mut others = Others::default();
         // An address that refuses at once or later makes way for the next.
         let exchanged = match datagrams.send(text.as_bytes()).await {

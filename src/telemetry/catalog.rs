@@ -140,6 +140,16 @@ catalog! {
     probe_runtime_stall_seconds: Gauge = "radiosonde_probe_runtime_stall_seconds",
     /// Probe runs dropped because nobody took the result.
     probe_results_dropped_total: IntCounter = "radiosonde_probe_results_dropped_total",
+    /// Probe runs that were not run because they would have broken a limit, by entry and cap.
+    probe_limited_runs_total: IntCounterVec = "radiosonde_probe_limited_runs_total" ["target", "cap"],
+    /// Slots of probes that were not run because of maintenance, by its name.
+    probe_maintenance_slots_total: IntCounterVec = "radiosonde_probe_maintenance_slots_total" ["maintenance"],
+    /// Messages of probes that waited because of a limit.
+    probe_throttled_messages_total: IntCounter = "radiosonde_probe_throttled_messages_total",
+    /// Requests for a probe by a module that does not exist.
+    blackbox_module_unknown_total: IntCounter = "blackbox_module_unknown_total",
+    /// Requests for a probe that were refused: too many at once, or an address that is not allowed.
+    blackbox_refused_total: IntCounterVec = "radiosonde_blackbox_refused_total" ["reason"],
     /// Attempts to deliver notifications by result.
     notify_attempts_total: IntCounterVec = "radiosonde_notify_attempts_total" ["receiver", "outcome"],
     /// Notifications that are decided and not yet delivered, refused or given up.

@@ -9,6 +9,7 @@
 #![expect(clippy::print_stdout, reason = "what the daemon logs belongs to a failed test")]
 #![expect(clippy::disallowed_methods, reason = "a client of the daemon has its own clock")]
 
+mod blackbox;
 mod damage;
 mod kill;
 mod phone;

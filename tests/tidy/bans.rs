@@ -164,6 +164,7 @@ const THREADS: Ban = Ban {
               probes share none with ingestion",
     allowed: &[
         ("src/probe/scheduler.rs", "one thread keeps time, another runs probes and nothing else"),
+        ("src/probe/on_demand.rs", "runs that somebody waits for disturb no scheduled one"),
         ("src/probe/reference/server.rs", "shares nothing with the runtime that is measured"),
         ("src/journal/running.rs", "a writer thread a lane, which waits for the disk"),
         ("src/app/fold_loop.rs", "the fold has a thread of its own"),

@@ -2,6 +2,7 @@
 
 mod burning;
 mod false_pages;
+mod maintenance;
 
 use crate::alert::evaluate::{Inputs, evaluate};
 use crate::alert::{AlertBook, Policy};

@@ -59,9 +59,10 @@ fn missing(words: &str) -> Response {
 fn outcome(outcome: Result<(), Failed>) -> Response {
     match outcome {
         Ok(()) => reply(DONE.value(&())),
-        Err(Failed::NotFound(words)) => missing(&words),
-        Err(Failed::Invalid(words)) => problem(StatusCode::UNPROCESSABLE_ENTITY, &words),
-        Err(Failed::Refused(words)) => problem(StatusCode::BAD_GATEWAY, &words),
+        Err(failed) => {
+            let (status, words) = failed.status();
+            problem(status, words)
+        }
     }
 }
 

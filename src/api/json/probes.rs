@@ -3,7 +3,8 @@
 use super::receive::Named;
 use super::runs::RUN;
 use super::shape::{
-    self, Shape, list, number, refer, refer_or_null, text, texts, whole, whole_or_null,
+    self, Shape, at, instant_or_null, list, number, refer, refer_or_null, text, text_or_null,
+    texts, whole, whole_or_null,
 };
 use super::{missing, outcome, replied_list, reply};
 use crate::alert::Core;
@@ -13,6 +14,7 @@ use crate::api::{past, views};
 use crate::model::histogram::upper_bound;
 use crate::model::probe::ProbeRun;
 use crate::model::series::Past;
+use crate::probe::maintenance::Window;
 use axum::extract::State;
 use axum::response::Response;
 
@@ -20,6 +22,7 @@ use axum::response::Response;
 pub(in crate::api) struct Scheduled {
     name: String,
     schedule: String,
+    maintenance: Option<Window>,
     last: Option<ProbeRun>,
 }
 
@@ -27,6 +30,12 @@ pub(in crate::api) struct Scheduled {
 pub(in crate::api) const PROBE: Shape<Scheduled> = Shape(&[
     ("name", text, "Its name", |probe| probe.name.as_str().into()),
     ("schedule", text, "An interval, or a cron expression", |probe| probe.schedule.as_str().into()),
+    ("maintenance", text_or_null, "The maintenance that keeps it from running now", |probe| {
+        probe.maintenance.as_ref().map(|window| window.name.as_str()).into()
+    }),
+    ("maintenance_until", instant_or_null, "When that ends", |probe| {
+        at(probe.maintenance.as_ref().map(|window| window.until))
+    }),
     (
         "last",
         || refer_or_null("Run"),
@@ -40,6 +49,12 @@ pub(in crate::api) const EVIDENCE: Shape<ProbePage> = Shape(&[
     ("name", text, "Its name", |page| page.probe.name.as_str().into()),
     ("schedule", text, "An interval, or a cron expression", |page| {
         page.probe.schedule.as_str().into()
+    }),
+    ("maintenance", text_or_null, "The maintenance that keeps it from running now", |page| {
+        page.probe.maintenance.as_ref().map(|window| window.name.as_str()).into()
+    }),
+    ("maintenance_until", instant_or_null, "When that ends", |page| {
+        at(page.probe.maintenance.as_ref().map(|window| window.until))
     }),
     ("protocol", text, "Protocols of its steps, joined by +", |page| {
         page.probe.protocol.as_str().into()
@@ -83,6 +98,12 @@ pub(in crate::api) const EVIDENCE: Shape<ProbePage> = Shape(&[
     ),
 ]);
 
+/// A run that was asked for.
+pub(in crate::api) const RAN: Shape<ProbeRun> = Shape(&[
+    ("ok", shape::flag, "Always true: it was carried out, whatever came of it", |_| true.into()),
+    ("run", || refer("Run"), "The run", |run| RUN.value(run)),
+]);
+
 const CELL: Shape<StripCell> = Shape(&[
     (
         "state",
@@ -118,12 +139,13 @@ const BUCKET: Shape<(i16, u64)> = Shape(&[
 
 /// `GET /api/probes`
 pub(in crate::api) async fn probes(State(state): State<ApiState>) -> Response {
-    let around = (state.surroundings)();
+    let (around, now) = ((state.surroundings)(), state.clock.now());
     let core = state.core.read();
     let probes = around.schedules.into_iter().map(|(name, schedule)| {
         let evidence = core.store.evidence.probes.get(&name);
         let last = evidence.and_then(|kept| kept.runs.back()).map(|run| ProbeRun::clone(run));
-        PROBE.value(&Scheduled { name, schedule, last })
+        let maintenance = core.policy.rest_of(&name, now).window;
+        PROBE.value(&Scheduled { name, schedule, maintenance, last })
     });
     replied_list("probes", probes)
 }
@@ -139,7 +161,10 @@ pub(in crate::api) async fn probe(State(state): State<ApiState>, Named(name): Na
 
 /// `POST /api/probes/{name}/run`
 pub(in crate::api) async fn run_now(State(state): State<ApiState>, Named(name): Named) -> Response {
-    outcome(state.actions.run_probe(&name))
+    match state.actions.run_probe(&name).await {
+        Ok(run) => reply(RAN.value(&run)),
+        Err(failed) => outcome(Err(failed)),
+    }
 }
 
 fn state_name(state: CellState) -> &'static str {

@@ -3,12 +3,12 @@
 use maud::{Markup, html};
 
 /// The evidence page of a probe.
-pub(super) fn probe(name: &str) -> String {
+pub(in crate::api) fn probe(name: &str) -> String {
     format!("/probes/{}", segment(name))
 }
 
 /// The evidence page of a run.
-pub(super) fn run(id: crate::model::probe::RunId) -> String {
+pub(in crate::api) fn run(id: crate::model::probe::RunId) -> String {
     format!("/runs/{}", id.to_hex())
 }
 

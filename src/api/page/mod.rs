@@ -18,6 +18,7 @@ mod parts;
 mod phones;
 mod probe_page;
 mod probes;
+mod refused;
 mod run_page;
 #[cfg(test)]
 mod sample;
@@ -33,8 +34,10 @@ pub mod view;
 pub use changes::render_changes;
 pub use home::render_home;
 pub use incident_page::render_incident;
+pub(super) use links::{probe as probe_path, run as run_path};
 pub use not_found::render_not_found;
 pub use probe_page::render_probe;
+pub use refused::render_refused;
 pub use run_page::render_run;
 pub use slo_page::render_slo;
 pub use symbol::Level;
@@ -48,4 +51,4 @@ pub const STYLE: &str = include_str!("style.css");
 pub const SCRIPT: &str = include_str!("script.js");
 
 /// The policy under which the pages work, for the header of that name.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";

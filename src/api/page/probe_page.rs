@@ -3,7 +3,7 @@
 use super::format::{ago, latency, latency_or_nothing};
 use super::links;
 use super::parts::{Column, calm, plot, rows, section};
-use super::probes::{day, legend, numbers};
+use super::probes::{day, legend, numbers, resting};
 use super::shell::{Shell, trail};
 use super::svg::{self, Chart, Keep, Trace, Words, chart};
 use super::symbol::{Level, state};
@@ -30,6 +30,8 @@ pub fn render_probe(view: &ProbePage) -> String {
         div .title { h1 { (probe.name) } (state(level, word)) (numbers(probe, &page)) }
         p .target { (probe.protocol) " " (probe.target) " every " (probe.schedule)
             @for (name, value) in probe.labels.iter() { " · " (name) " " (value) } }
+        (resting(view.now, probe))
+        form .actions method="post" action={ (page) "/run" } { button type="submit" { "Run now" } }
         @if !view.slos.is_empty() {
             p { "Counted by " @for (at, slo) in view.slos.iter().enumerate() {
                 @if at > 0 { ", " }

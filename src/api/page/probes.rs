@@ -1,7 +1,7 @@
 //! *Probes*: a card for each, failing ones first.
 
 use super::empty;
-use super::format::{ago, hour, latency, latency_or_nothing};
+use super::format::{ago, clock, hour, latency, latency_or_nothing};
 use super::links;
 use super::parts::counted;
 use super::svg::{self, Words};
@@ -59,11 +59,21 @@ fn card(now: UnixNanos, probe: &ProbeView) -> Markup {
         article .probe data-key=(probe.name) {
             div .top { h3 { (sign(level)) a href=(page) { (probe.name) } } (numbers(probe, &page)) }
             p .target title=(probe.target) { (probe.protocol) " every " (probe.schedule) " · " (probe.target) }
+            (resting(now, probe))
             @match &probe.last {
                 Some(run) => { (last(now, run)) }
                 None => { p .calm { "No run yet." } }
             }
             (day(now, probe, &page))
+        }
+    }
+}
+
+/// Why it does not run now, where maintenance keeps it from that.
+pub(super) fn resting(now: UnixNanos, probe: &ProbeView) -> Markup {
+    html! {
+        @if let Some(window) = &probe.maintenance {
+            p .calm { "In maintenance until " (clock(now, window.until)) ": " (window.name) }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The JSON API as its clients see it: a server on loopback with something of everything, every
 //! operation of its own document, and what it says to requests that are wrong.
 
+mod blackbox;
 mod schema;
 mod served;
 
@@ -113,6 +114,9 @@ async fn refusals_are_json() {
         ("delete", "/api/slos", None, 405, "does not take DELETE"),
         ("post", "/api/openapi.json", None, 405, "does not take POST"),
         ("delete", "/api/silences/none", None, 404, "no silence none"),
+        ("post", "/api/probes/unknown/run", None, 404, "no further run"),
+        ("post", "/api/probes/running/run", None, 409, "no further run"),
+        ("post", "/api/probes/busy/run", None, 503, "no further run"),
         ("post", "/api/silences", Some(json!([1])), 422, "expected a sequence"),
         ("post", "/api/silences", silence(("matchers", json!([]))), 400, "at least one matcher"),
         ("post", "/api/silences", silence(("matchers", json!(["=x"]))), 400, "matcher"),
@@ -174,4 +178,21 @@ async fn pages_link_to_their_json() {
         let (status, answer) = served.ask("get", link, None).await;
         assert_eq!((status, &answer["version"]), (200, &json!(1)), "{page} → {link}");
     }
+}
+
+/// Guarantees that a probe's page has a form without a script that leads to the run, says why there is
+/// none, and cannot be sent from elsewhere.
+#[tokio::test]
+async fn a_probe_is_run_from_its_page() {
+    let served = Served::start().await;
+    let html = served.text("/probes/echo").await;
+    assert!(html.contains(r#"method="post" action="/probes/echo/run""#), "{html}");
+    let (status, location, _) = served.submit("/probes/echo/run", None).await;
+    assert_eq!((status, location), (303, format!("/runs/{RUN}")));
+    let (status, _, text) = served.submit("/probes/running/run", None).await;
+    assert_eq!(status, 409);
+    assert!(text.contains("<code>running</code> was not run now: no further run."), "{text}");
+    let (status, location, _) =
+        served.submit("/probes/echo/run", Some("https://evil.example")).await;
+    assert_eq!((status, location.as_str()), (403, ""));
 }

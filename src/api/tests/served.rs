@@ -2,6 +2,7 @@
 
 use crate::alert::Core;
 use crate::api::actions::{Actions, Failed};
+use crate::api::blackbox::Blackbox;
 use crate::api::guard::Guard;
 use crate::api::server::{ApiState, serve};
 use crate::api::views::tests::{NOW, around, core, slo};
@@ -13,12 +14,16 @@ use crate::model::labels::Labels;
 use crate::model::matcher::{LabelMatcher, Where};
 use crate::model::objective::{Indicator, Severity, Slo, Source};
 use crate::model::position::Position;
+use crate::model::probe::{ProbeRun, RunId};
 use crate::model::slot::{GoodTotal, Slot};
+use crate::probe::blackbox::Modules;
+use crate::probe::guard::AddressGuard;
+use crate::probe::{Context, OnDemand};
 use crate::store::history::MemoryHistory;
 use crate::store::ledger::ItemOutcome;
 use crate::telemetry::Telemetry;
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use parking_lot::RwLock;
 use serde_json::Value;
 use std::sync::Arc;
@@ -32,7 +37,9 @@ pub(super) const RUN: &str = "07070707070707070707070707070707";
 
 /// The server, until dropped.
 pub(super) struct Served {
-    address: String,
+    pub(super) address: String,
+    pub(super) telemetry: Telemetry,
+    pub(super) blackbox: Arc<Blackbox>,
     shutdown: Shutdown,
     seen: watch::Sender<u64>,
 }
@@ -45,8 +52,15 @@ impl Actions for Obliging {
         async { Ok(()) }.boxed()
     }
 
-    fn run_probe(&self, _: &str) -> Result<(), Failed> {
-        Ok(())
+    fn run_probe(&self, name: &str) -> BoxFuture<'static, Result<ProbeRun, Failed>> {
+        let words = || "no further run".to_owned();
+        let outcome = match name {
+            "unknown" => Err(Failed::NotFound(words())),
+            "running" => Err(Failed::Conflict(words())),
+            "busy" => Err(Failed::Busy(words())),
+            _ => Ok(ProbeRun { probe: name.to_owned(), id: RunId([7; 16]), ..ProbeRun::default() }),
+        };
+        ready(outcome).boxed()
     }
 
     fn silence(&self, _: Silence) -> BoxFuture<'_, Result<(), Failed>> {
@@ -64,25 +78,41 @@ impl Actions for Obliging {
 
 impl Served {
     pub(super) async fn start() -> Self {
+        let modules = Modules {
+            modules: Default::default(),
+            guard: AddressGuard::Anywhere,
+            writes: [].into(),
+        };
+        Self::start_with(modules, Guard::default()).await
+    }
+
+    /// The same with modules and tokens.
+    pub(super) async fn start_with(modules: Modules, guard: Guard) -> Self {
         // A second installation, by another test, would fail.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
         let (shutdown, (news, seen)) = (Shutdown::new(), watch::channel(0));
+        let telemetry = Telemetry::new();
+        let context = Context::new(Clock::system(), telemetry.clone());
+        let place = OnDemand::start(context).expect("a thread");
+        let is_open_here = guard.tokens.is_empty();
+        let blackbox = Arc::new(Blackbox::new(Arc::new(modules), place, is_open_here));
         let state = ApiState {
             core: Arc::new(RwLock::new(full())),
             history: Arc::new(MemoryHistory::new()),
             actions: Arc::new(Obliging),
             clock: Clock::manual(NOW),
-            telemetry: Telemetry::new(),
+            telemetry: telemetry.clone(),
             surroundings: Arc::new(around),
             seen,
             ready: Arc::new(AtomicBool::new(true)),
-            guard: Arc::new(Guard::default()),
+            blackbox: Arc::clone(&blackbox),
+            guard: Arc::new(guard),
             shutdown: shutdown.clone(),
         };
         drop(tokio::spawn(serve(listener, state)));
-        Self { address, shutdown, seen: news }
+        Self { address, shutdown, seen: news, telemetry, blackbox }
     }
 
     /// Status and JSON of an answer.
@@ -98,6 +128,18 @@ impl Served {
         let value =
             serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path}: no JSON: {text}"));
         (status, value)
+    }
+
+    /// Sends a page's form as a browser does, from that origin; status, where it leads, and the text.
+    pub(super) async fn submit(&self, path: &str, origin: Option<&str>) -> (u16, String, String) {
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let client = client.build().expect("a client");
+        let origin = origin.unwrap_or(&self.address);
+        let request = client.post(format!("{}{path}", self.address)).header("origin", origin);
+        let answer = request.send().await.expect("an answer");
+        let location = answer.headers().get("location").and_then(|place| place.to_str().ok());
+        let location = location.unwrap_or_default().to_owned();
+        (answer.status().as_u16(), location, answer.text().await.expect("text"))
     }
 
     /// The first event of an open page's stream, after there was something new to see.

@@ -60,6 +60,7 @@ pub(super) fn card(reader: Reader<'_>, name: &str, schedule: &str, now: UnixNano
         protocol: last.as_ref().map(protocol).unwrap_or_default(),
         target: last.as_ref().and_then(target).unwrap_or_default(),
         schedule: schedule.to_owned(),
+        maintenance: reader.core.policy.rest_of(name, now).window,
         labels: last.as_ref().map(|run| run.labels.clone()).unwrap_or_default(),
         p50_ns: hour.and_then(|latencies| quantile_ns(latencies, 0.5)),
         p95_ns: hour.and_then(|latencies| quantile_ns(latencies, 0.95)),

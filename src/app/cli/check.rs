@@ -8,10 +8,12 @@ use super::problems;
 use super::server::Format;
 use super::table::{Column, render};
 use super::terminal::{hint, print};
+use crate::base::clock::{Clock, UnixNanos};
 use crate::base::duration;
 use crate::config::{self, Loaded, Problem, Settings};
 use crate::model::objective::Slo;
 use crate::model::routing::Channel;
+use crate::probe::maintenance::Maintenance;
 use crate::probe::spec::{Action, Cadence, ProbeSpec, Step};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -32,7 +34,7 @@ pub(super) fn check(files: &Files, wanted: &CheckArguments) -> ExitCode {
         (None, Format::Text) => problems::report(&loaded),
         (Some(settings), Format::Text) => {
             problems::warn(&loaded);
-            let _ = print(&summary(settings));
+            let _ = print(&summary(settings, Clock::system().now()));
             if settings.probes.is_empty() {
                 hint("there is no probe yet; `radiosonde check --example` shows how they look");
             }
@@ -42,7 +44,7 @@ pub(super) fn check(files: &Files, wanted: &CheckArguments) -> ExitCode {
 }
 
 /// What stands in files without mistakes, as a table.
-fn summary(settings: &Settings) -> String {
+fn summary(settings: &Settings, now: UnixNanos) -> String {
     let daemon = &settings.daemon;
     let files = match settings.files.len() {
         0 => "no file; the defaults are".to_owned(),
@@ -56,6 +58,7 @@ fn summary(settings: &Settings) -> String {
     let rows = [
         row("probes", settings.probes.len(), lines(probes(&settings.probes))),
         row("SLOs", settings.slos.len(), lines(slos(&settings.slos))),
+        row("maintenance", settings.maintenance.len(), lines(maintenance(settings, now))),
         row("receivers", settings.receivers.len(), lines(receivers(settings))),
         row(
             "listeners",
@@ -134,6 +137,23 @@ fn slos(slos: &[std::sync::Arc<Slo>]) -> Vec<String> {
     parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect()
 }
 
+/// `db-upgrade next 2026-11-29T01:00:00.000Z for 2h, 3 probes`.
+fn maintenance(settings: &Settings, now: UnixNanos) -> Vec<String> {
+    let line = |one: &std::sync::Arc<Maintenance>| {
+        let probes = settings.probes.iter().filter(|p| one.concerns(&p.name, &p.labels)).count();
+        let when = match (one.at(now).window, one.next_after(now)) {
+            (Some(window), _) => format!("now, until {}", window.until.to_rfc3339()),
+            (None, Some(next)) => {
+                format!("next {} for {}", next.to_rfc3339(), duration::format(one.length))
+            }
+            (None, None) => "never again".to_owned(),
+        };
+        let plural = if probes == 1 { "" } else { "s" };
+        format!("{} {when}, {probes} probe{plural}", one.name)
+    };
+    settings.maintenance.iter().map(line).collect()
+}
+
 /// `oncall by webhook`, and the heartbeat.
 fn receivers(settings: &Settings) -> Vec<String> {
     let receivers = settings.receivers.iter().map(|receiver| {
@@ -166,6 +186,7 @@ fn document(loaded: &Loaded) -> Value {
             "files": settings.files.len(),
             "probes": settings.probes.len(),
             "slos": settings.slos.len(),
+            "maintenance": settings.maintenance.len(),
             "receivers": settings.receivers.len(),
             "revision": format!("{:016x}", settings.revision),
         })

@@ -39,6 +39,7 @@ fn address(step: &crate::probe::spec::Step) -> Option<&str> {
         Action::Http(step) => Some(&step.url),
         Action::WebSocket(step) => Some(&step.url),
         Action::Sse(step) => Some(&step.url),
+        Action::Poll(step) => Some(&step.url),
         _ => None,
     }
 }

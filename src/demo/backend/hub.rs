@@ -113,6 +113,11 @@ impl Hub {
         found
     }
 
+    /// The number of the last message.
+    pub(super) fn last(&self) -> u64 {
+        self.state.lock().last
+    }
+
     /// The feed from now on, and the kept messages after number `after`, without a gap between.
     pub(super) fn follow(
         &self,

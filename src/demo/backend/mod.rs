@@ -13,6 +13,7 @@ mod hub;
 mod mqtt;
 mod names;
 mod rest;
+mod updates;
 
 use super::conditions::Conditions;
 use crate::base::clock::Clock;
@@ -73,7 +74,7 @@ struct Shared {
 /// requests that are being answered. Streams end at once.
 ///
 /// Routes: WebSocket `/chat` and `/rooms/{id}`; `POST` and `GET /rooms/{id}/messages`;
-/// `GET /messages/{id}`; SSE `GET /feed`; `GET /health`; gRPC `demo.Chat`, health and reflection. On
+/// `GET /messages/{id}`; SSE `GET /feed`; long polling `GET /rooms/{id}/updates`; `GET /health`; gRPC `demo.Chat`, health and reflection. On
 /// loopback, datagrams to the same address are answered as well.
 pub async fn start_backend(listener: TcpListener, conditions: Arc<Conditions>, shutdown: Shutdown) {
     let clock = Clock::system();
@@ -118,6 +119,7 @@ fn router(service: Service) -> Router {
         .route("/chat", get(chat::echo))
         .route("/rooms/{id}", get(chat::room))
         .route("/feed", get(feed::feed))
+        .route("/rooms/{id}/updates", get(updates::updates))
         .route("/health", get(rest::health))
         .merge(rest)
         .merge(grpc::routes())

@@ -268,3 +268,27 @@ async fn streams_end_with_the_back_end() {
     };
     tokio::time::timeout(CEILING, end).await.expect("both streams end");
 }
+
+/// Guarantees that the shipped probe that polls passes, and that a room's messages alone answer a
+/// request that is held.
+#[tokio::test]
+async fn updates_are_held() {
+    let running = Running::start().await;
+    let text = crate::demo::aimed_at(&[(DEFAULT_ADDRESS, running.address)]);
+    let text = text.into_iter().find(|(path, _)| path == "probes/poll.yaml").expect("shipped").1;
+    let loaded = crate::config::load_embedded(&[("probes.yaml", &text)], &|_| true);
+    let probe = loaded.settings.expect("the file is fine").probes.remove(0);
+    let context = crate::probe::Context::new(Clock::system(), Default::default());
+    let slot = crate::probe::SlotStart::now(&context.clock);
+    let run = crate::probe::run_once(&probe, slot, &context).await;
+    assert!(run.succeeded(), "{run:#?}");
+
+    let (elsewhere, here) = (running.post("b", "{}").await, running.post("a", "{}").await);
+    assert_eq!((elsewhere.status(), here.status()), (StatusCode::ACCEPTED, StatusCode::ACCEPTED));
+    let answer: Value = serde_json::from_slice(
+        &running.get("/rooms/a/updates?after=1").await.bytes().await.unwrap(),
+    )
+    .unwrap();
+    assert_eq!((&answer["messages"][0]["room"], &answer["next"]), (&json!("a"), &json!(3)));
+    running.stop().await;
+}

@@ -4,6 +4,7 @@ use super::message::{Answer, Question};
 use crate::base::clock::MonoNanos;
 use crate::model::probe::{Failure, FailureReason, Phase};
 use crate::probe::connection::Connection;
+use crate::probe::datagrams::Datagrams;
 use crate::probe::dial::{StepContext, dial, resolve};
 use crate::probe::failure::{Attempt, failure, of_io, of_stream};
 use crate::probe::record::StepRecord;
@@ -11,12 +12,8 @@ use crate::probe::spec::TlsOptions;
 use crate::probe::target::Target;
 use crate::probe::tls::Alpn;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UdpSocket;
-
-/// No datagram is longer.
-const MAX_DATAGRAM: usize = 65_535;
 
 /// An answer, and when.
 #[derive(Debug)]
@@ -37,7 +34,7 @@ pub(super) async fn over_udp(
     with: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<(Exchanged, SocketAddr)> {
-    let addresses = resolve(target, with.deadline, record).await?;
+    let addresses = resolve(target, with, record).await?;
     let mut refused = failure(FailureReason::Resolve, "the server has no address");
     for address in addresses {
         if target.address().is_none() {
@@ -57,39 +54,25 @@ async fn ask(
     with: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<Exchanged> {
-    let socket = connected(server).await.map_err(|error| {
+    // On a port of the system's random choice, and it hears nobody but the server.
+    let mut socket = Datagrams::connect(server, with, record).await.map_err(|error| {
         of_io(&error, FailureReason::Connect, &format!("making a socket to udp://{server}"))
     })?;
     let query = question.encode()?;
-    let asked = record.now();
     let sent = with.deadline.run("sending the query", socket.send(&query)).await?;
-    let _ = sent.map_err(|error| unreachable(&error, server))?;
-    let sent = record.now();
+    let (asked, sent) = sent.map_err(|error| unreachable(&error, server))?;
     record.phase(Phase::Send, asked, sent);
-    let mut datagram = vec![0; MAX_DATAGRAM];
     let mut passed_over = 0;
     loop {
         let doing = waiting(server, passed_over);
-        let read = with.deadline.run(doing, socket.recv(&mut datagram)).await?;
-        let arrived = record.now();
-        let length = read.map_err(|error| unreachable(&error, server))?;
-        if let Some(answer) = question.read(datagram.get(..length).unwrap_or_default())? {
+        let read = with.deadline.run(doing, socket.receive()).await?;
+        let (datagram, arrived) = read.map_err(|error| unreachable(&error, server))?;
+        if let Some(answer) = question.read(datagram)? {
             record.phase(Phase::Wait, sent, arrived);
             return Ok(Exchanged { answer, asked, arrived });
         }
         passed_over += 1;
     }
-}
-
-/// A socket on a port of the system's random choice that hears nobody but the server.
-async fn connected(server: SocketAddr) -> io::Result<UdpSocket> {
-    let own: IpAddr = match server {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((own, 0)).await?;
-    socket.connect(server).await?;
-    Ok(socket)
 }
 
 /// On a connected socket the system tells that nothing listens, when the network tells it.

@@ -61,6 +61,20 @@ pub(super) struct Answer {
     pub records: Vec<AnswerRecord>,
     /// Of the first SOA record.
     pub serial: Option<u32>,
+    /// All sections.
+    pub sections: Sections,
+}
+
+/// The records of an answer as zone files write them: name, TTL, class, type and data, with tabs
+/// between.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sections {
+    /// What was asked for.
+    pub answer: Vec<String>,
+    /// Who knows.
+    pub authority: Vec<String>,
+    /// What else may be of use; the OPT record of EDNS among them.
+    pub additional: Vec<String>,
 }
 
 /// A record of an answer.
@@ -184,6 +198,7 @@ impl Question {
                 RData::SOA(soa) => Some(soa.serial),
                 _ => None,
             }),
+            sections: Sections::of(message),
         }
     }
 
@@ -199,6 +214,25 @@ impl Question {
         let text = text.chars().take(MAX_RECORD_CHARS).collect();
         AnswerRecord { text, ttl: record.ttl, is_asked }
     }
+}
+
+// === impl Sections ===
+
+impl Sections {
+    fn of(message: &Message) -> Self {
+        let texts = |records: &[Record]| {
+            records.iter().take(MAX_RECORDS).map(zone_text).collect::<Vec<_>>()
+        };
+        let mut additional = texts(&message.additionals);
+        additional.extend(message.edns.as_ref().map(|_| ";; OPT".to_owned()));
+        Self { answer: texts(&message.answers), authority: texts(&message.authorities), additional }
+    }
+}
+
+fn zone_text(record: &Record) -> String {
+    let (kind, class) = (record.record_type(), record.dns_class);
+    let text = format!("{}\t{}\t{class}\t{kind}\t{}", record.name, record.ttl, record.data);
+    text.chars().take(MAX_RECORD_CHARS).collect()
 }
 
 // === impl Answer ===

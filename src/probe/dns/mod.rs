@@ -20,7 +20,7 @@ use exchange::{Exchanged, over_stream, over_udp};
 use message::{Answer, Question};
 use serde_json::json;
 
-pub use message::{is_name, parse_rcode, parse_record_type};
+pub use message::{Sections, is_name, parse_rcode, parse_record_type};
 
 /// The answer's code when all is well.
 const NOERROR: u16 = 0;
@@ -105,9 +105,18 @@ pub(super) async fn run(
         _ => first,
     };
     note(&answer, truncated, record);
+    if let Some(inspection) = &with.context.inspection {
+        inspection.resolved(answer.sections.clone());
+    }
     judge(step, &answer, with, record)?;
     record.value(arrived.since(asked));
     Ok(Some(answer_json(&answer)))
+}
+
+/// Where a step goes, as far as its definition tells.
+pub(super) fn url(step: &DnsStep) -> Option<url::Url> {
+    let server = super::template::specimen(&step.server);
+    target(&server, step.transport).ok().map(|target| target.url().clone())
 }
 
 /// Where a server is, as a URL: `udp://127.0.0.1:53`.

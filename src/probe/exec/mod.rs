@@ -22,7 +22,7 @@
 //! - `value_ms` is the measured value; without it, the phases together, or else how long the program
 //!   ran. None of these may be longer than that.
 //! - `phases` follow one another from the program's start; their names are those of radiosonde:
-//!   resolve, connect, tls, upgrade, handshake, subscribe, send, wait, receive, first_event, message,
+//!   resolve, connect, tls, quic, upgrade, handshake, subscribe, send, wait, receive, first_event, message,
 //!   close.
 //! - `attributes` hold texts, numbers and truth values.
 //!

@@ -26,6 +26,7 @@ pub use schema::{Descriptors, Method, split_path};
 
 use super::dial::{StepContext, dial};
 use super::failure::{Attempt, failure};
+use super::limits;
 use super::record::StepRecord;
 use super::spec::{Expect, HeaderText, TlsOptions};
 use super::target::Target;
@@ -95,6 +96,7 @@ pub(super) async fn run(
     record.talks("grpc", target.to_string());
     if !(step.reads || matches!(step.call, Call::Health { .. })) {
         writes::admit(&target, with.writes)?;
+        limits::pace(&target, step.call.messages(), with, record).await?;
     }
     let headers = with.mark.headers(&step.metadata, with.variables, target.authorization())?;
     let connection = dial(&target, &step.tls, Alpn::Http2, with, record).await?;
@@ -156,6 +158,14 @@ async fn prepare(
 // === impl Call ===
 
 impl Call {
+    /// How many messages it sends.
+    fn messages(&self) -> u32 {
+        match self {
+            Self::Health { .. } => 1,
+            Self::Method { messages, .. } => u32::try_from(messages.len()).unwrap_or(u32::MAX),
+        }
+    }
+
     /// `package.Service/Method`.
     fn path(&self) -> &str {
         match self {

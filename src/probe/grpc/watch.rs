@@ -7,6 +7,7 @@ use super::super::check::Check;
 use super::super::dial::StepContext;
 use super::super::expect::Wanted;
 use super::super::failure::{Attempt, failure, quote};
+use super::super::inspection::Inspection;
 use super::super::record::StepRecord;
 use super::super::stream::Received;
 use super::channel::{Event, Reply};
@@ -18,6 +19,7 @@ use crate::base::clock::MonoNanos;
 use crate::base::duration::humane;
 use crate::model::probe::{Failure, FailureReason, Phase};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A call being watched.
@@ -36,6 +38,8 @@ pub(super) struct Watch<'a> {
     found: Option<Received>,
     /// When as many messages had come as are asked for.
     enough: Option<MonoNanos>,
+    /// Whoever looks into the run.
+    inspection: Option<Arc<Inspection>>,
 }
 
 /// The messages that came.
@@ -70,6 +74,7 @@ impl<'a> Watch<'a> {
             came: Arrivals::default(),
             found: None,
             enough: None,
+            inspection: with.context.inspection.clone(),
         })
     }
 
@@ -126,6 +131,9 @@ impl<'a> Watch<'a> {
         let malformed = |words: String| failure(FailureReason::Protocol, quote(&words));
         let json = self.codec.decode(message).map_err(malformed)?;
         let message = Received { arrived, event: None, body: json.to_string().into() };
+        if let Some(inspection) = &self.inspection {
+            inspection.called(&message.body);
+        }
         let is_match = self.wanted.as_ref().is_some_and(|wanted| wanted.matches(&message));
         if is_match && self.found.is_none() {
             self.found = Some(message.clone());

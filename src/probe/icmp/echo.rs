@@ -9,7 +9,7 @@ use crate::model::probe::{Failure, FailureReason};
 use crate::probe::dial::StepContext;
 use crate::probe::failure::{Attempt, is_local, of_io};
 use crate::probe::record::StepRecord;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use tokio::net::UdpSocket;
@@ -62,6 +62,13 @@ impl EchoSocket {
         let given = given.filter(|port| kind == Type::DGRAM && *port != 0);
         let identifier = given.unwrap_or_else(rand::random);
         Ok(Self { socket: UdpSocket::from_std(socket.into())?, identifier, is_v6 })
+    }
+
+    /// How many routers what is sent may pass.
+    pub(super) fn set_hop_limit(&self, limit: u8) -> io::Result<()> {
+        let socket = SockRef::from(&self.socket);
+        let limit = u32::from(limit);
+        if self.is_v6 { socket.set_unicast_hops_v6(limit) } else { socket.set_ttl_v4(limit) }
     }
 
     /// A socket that is connected to a stand-in for a host.

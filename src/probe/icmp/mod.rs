@@ -44,6 +44,8 @@ pub struct IcmpStep {
     pub wait: Option<Duration>,
     /// Where ICMP is not permitted, time connections to this port instead.
     pub fallback: Option<u16>,
+    /// The hop limit of what is sent, where it is not the system's.
+    pub hop_limit: Option<u8>,
 }
 
 /// A family of addresses.
@@ -98,6 +100,11 @@ async fn run_over(
     let address = find(step, &host, with, record).await?;
     match (open(address), step.fallback) {
         (Ok(socket), _) => {
+            if let Some(limit) = step.hop_limit {
+                socket.set_hop_limit(limit).map_err(|error| {
+                    of_io(&error, FailureReason::Local, "setting the hop limit")
+                })?;
+            }
             let (echoes, ttl, error) = echo::exchange(&socket, address, step, with, record).await?;
             for echo in &echoes {
                 record.phase(Phase::Send, echo.from, echo.sent);
@@ -146,7 +153,7 @@ async fn find(
     record: &mut StepRecord,
 ) -> Attempt<IpAddr> {
     let target = Target::parse(&format!("icmp://{host}:{NO_PORT}"), ["icmp", "icmp"])?;
-    let addresses = resolve(&target, with.deadline, record).await?;
+    let addresses = resolve(&target, with, record).await?;
     let mut addresses = addresses.iter().map(SocketAddr::ip);
     let (name, found) = match step.family {
         Family::Any => ("", addresses.next()),

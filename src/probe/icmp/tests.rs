@@ -25,6 +25,7 @@ fn ping(host: impl ToString) -> IcmpStep {
         max_loss: 0.0,
         wait: None,
         fallback: None,
+        hop_limit: None,
     }
 }
 

@@ -2,6 +2,7 @@
 //! reach it when it is back.
 
 use super::super::failure::{Attempt, failure};
+use super::super::limits::pace;
 use super::super::record::StepRecord;
 use super::super::stream::{Confirmation, Outlet};
 use super::line::Route;
@@ -72,6 +73,7 @@ async fn publish(caller: Caller<'_>, absence: Absence, record: &mut StepRecord) 
     let mut publisher = caller.publisher(&session, Some(route));
     let doing = "publishing while the subscriber is away";
     let deadline = caller.with.deadline;
+    pace(caller.target, 1, caller.with, record).await?;
     let from = record.now();
     let sent = deadline.run(doing, publisher.send(message)).await?;
     sent.map_err(|error| session.why(error))?;

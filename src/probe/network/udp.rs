@@ -8,6 +8,7 @@ use crate::base::clock::Clock;
 use std::future::poll_fn;
 use std::io::Result;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use tokio::net::UdpSocket;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -65,17 +66,32 @@ impl ShapedUdp {
         let Self { clock, down, taking, .. } = self;
         let taken = poll_fn(|cx| down.poll_take(cx, taking, clock.monotonic(), MAX_DATAGRAM)).await;
         match taken {
-            Taken::Bytes(datagram) => {
-                let length = datagram.len().min(buf.len());
-                let (to, from) = (buf.get_mut(..length), datagram.get(..length));
-                if let Some((to, from)) = to.zip(from) {
-                    to.copy_from_slice(from);
-                }
-                Ok(length)
-            }
+            Taken::Bytes(datagram) => Ok(copy(&datagram, buf)),
             Taken::End(with) => with.map(|()| 0),
         }
     }
+
+    /// A datagram that is here already, as [`Self::recv`].
+    pub fn try_recv(&mut self, buf: &mut [u8]) -> Option<usize> {
+        let Self { clock, down, taking, .. } = self;
+        let now = clock.monotonic();
+        // Nobody waits, so there is nobody to wake.
+        let mut cx = Context::from_waker(Waker::noop());
+        let has_arrived = down.has_arrived(now);
+        match has_arrived.then(|| down.poll_take(&mut cx, taking, now, MAX_DATAGRAM)) {
+            Some(Poll::Ready(Taken::Bytes(datagram))) => Some(copy(&datagram, buf)),
+            _ => None,
+        }
+    }
+}
+
+/// Copies as much as there is room for; says how much that is.
+fn copy(from: &[u8], to: &mut [u8]) -> usize {
+    let length = from.len().min(to.len());
+    if let Some((to, from)) = to.get_mut(..length).zip(from.get(..length)) {
+        to.copy_from_slice(from);
+    }
+    length
 }
 
 /// Takes what the socket receives.

@@ -2,8 +2,8 @@
 //! far; the [`Instrument`] carries its runs out.
 
 use super::super::spec::{
-    Action, Cadence, Expect, HttpStep, HttpVersion, ProbeSpec, SseStep, Step, TextCheck,
-    TlsOptions, WebSocketStep,
+    Action, Cadence, Expect, FlowChecks, HttpStep, HttpVersion, ProbeSpec, SseStep, Step,
+    TextCheck, TlsOptions, WebSocketStep,
 };
 use super::super::{Context, RunNowError, Scheduler, SchedulerError};
 use super::Protocol;
@@ -168,6 +168,7 @@ fn probe(protocol: Protocol, delay: Duration, server: &DelayServer) -> ProbeSpec
             status: Vec::new(),
             header_checks: Vec::new(),
             body_checks: Vec::new(),
+            flow_checks: FlowChecks::default(),
             max_redirects: 0,
             tls: TlsOptions::default(),
         }),
@@ -175,18 +176,26 @@ fn probe(protocol: Protocol, delay: Duration, server: &DelayServer) -> ProbeSpec
             url: format!("ws://{address}/"),
             headers: Vec::new(),
             subprotocols: Vec::new(),
+            chosen_subprotocol: None,
+            compression: None,
+            binary: None,
+            fragment: None,
             send: Some(MESSAGE.to_owned()),
             ping: false,
             expect: Some(expect()),
+            max_gap: None,
             close_code: None,
             tls: TlsOptions::default(),
         }),
         Protocol::Sse => Action::Sse(SseStep {
             url: format!("http://{address}/"),
             headers: Vec::new(),
+            last_event_id: None,
             first_event_within: None,
             expect: Some(expect()),
             max_gap: None,
+            sent_at: None,
+            refuse_buffering: false,
             tls: TlsOptions::default(),
         }),
     };

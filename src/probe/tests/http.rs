@@ -1,8 +1,8 @@
 //! HTTP against servers that answer, err, and break.
 
 use super::super::spec::{
-    Action, BodyCheck, HeaderCheck, HeaderText, HttpStep, HttpVersion, StatusRange, TextCheck,
-    TlsOptions,
+    Action, BodyCheck, FlowChecks, HeaderCheck, HeaderText, HttpStep, HttpVersion, StatusRange,
+    TextCheck, TlsOptions,
 };
 use super::servers::{http, https, linger, raw, read_head, write};
 use super::{
@@ -351,4 +351,75 @@ async fn what_cannot_be_sent_is_a_local_failure() {
     check(get("gopher://x/"), "scheme must be http or https").await;
     check(get("http://127.0.0.1:1/${nobody}"), "`nobody` has no value").await;
     check(HttpStep { method: "GE T".into(), ..get("http://127.0.0.1:1/") }, "method").await;
+}
+
+/// A body in three chunks: with the head, after 40 ms, and after 120 ms more.
+fn streaming() -> Router {
+    let chunk = |(text, ms): (&'static str, u64)| async move {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        Ok::<_, std::convert::Infallible>(text)
+    };
+    let answer = move || async move {
+        let chunks = futures::stream::iter([("a", 0), ("b", 40), ("c", 120)]);
+        axum::body::Body::from_stream(futures::StreamExt::then(chunks, chunk))
+    };
+    Router::new().route("/", on_get(answer))
+}
+
+/// Guarantees that the chunks of an answer that streams are told apart by when they came, over both
+/// versions, and judged.
+#[tokio::test]
+async fn streamed_answers_are_judged_by_their_flow() {
+    let server = http(streaming()).await;
+    let fine = FlowChecks {
+        first_byte_within: Some(Duration::from_secs(10)),
+        max_gap: Some(Duration::from_secs(10)),
+        min_chunks: Some(3),
+    };
+    let short = Some(Duration::from_millis(80));
+    for (version, spoken) in [(HttpVersion::Http1, "1.1"), (HttpVersion::Http2, "2")] {
+        let url = server.url("http", "/");
+        let ask = |flow_checks| HttpStep { version, flow_checks, ..get(url.clone()) };
+        let run = run_http(ask(fine)).await;
+        assert_success(&run);
+        let step = &run.steps[0];
+        let of = |name: &str| step.attributes.iter().find(|(n, _)| n == name).map(|(_, v)| &**v);
+        assert_eq!(of("network.protocol.version"), Some(spoken));
+        assert_eq!(of("http.response.chunks"), Some("3"), "{step:#?}");
+        let gap: f64 = of("http.response.max_gap_ms").unwrap().parse().unwrap();
+        assert!((119.0..1_000.0).contains(&gap), "{gap}");
+        assert!(run.phase_ns(Phase::Receive) >= Some(159_000_000), "{step:#?}");
+
+        let run = run_http(ask(FlowChecks { max_gap: short, ..fine })).await;
+        assert_failure(
+            &run,
+            FailureReason::Check,
+            "nothing is waited for longer than 80ms, found: 1",
+        );
+        let run = run_http(ask(FlowChecks { min_chunks: Some(4), ..fine })).await;
+        assert_failure(&run, FailureReason::Check, "in at least 4 chunks, found: 3");
+    }
+}
+
+/// Guarantees that an answer whose first byte is slow is told, and that frames which one read brings
+/// are one chunk: what a proxy held back is no stream.
+#[tokio::test]
+async fn what_was_held_back_is_one_chunk() {
+    let server = raw(|mut stream| async move {
+        read_head(&mut stream).await;
+        tokio::time::sleep(Duration::from_millis(80)).await;
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let chunks = "1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n";
+        write(&mut stream, format!("{head}{chunks}")).await;
+        linger(stream).await;
+    })
+    .await;
+    let ask = |flow_checks| HttpStep { flow_checks, ..get(server.url("http", "/")) };
+    let two = FlowChecks { min_chunks: Some(2), ..FlowChecks::default() };
+    let run = run_http(ask(two)).await;
+    assert_failure(&run, FailureReason::Check, "in at least 2 chunks, found: 1");
+    let within = Some(Duration::from_millis(40));
+    let run =
+        run_http(ask(FlowChecks { first_byte_within: within, ..FlowChecks::default() })).await;
+    assert_failure(&run, FailureReason::Check, "the first byte comes within 40ms, found: ");
 }

@@ -1,6 +1,7 @@
 //! Runs against real servers on loopback, faults included; and schedules against the calendar.
 
 mod arrival;
+mod buffering;
 mod calendar;
 mod dns;
 mod exec;
@@ -8,12 +9,17 @@ mod fanout;
 mod grpc;
 mod held;
 mod http;
+#[cfg(feature = "http3")]
+mod http3;
 mod journey;
 mod ledger;
+mod limits;
 mod mqtt;
 mod mqtt_broker;
 mod network;
+mod network_udp;
 mod phases;
+mod poll;
 mod reconnect;
 mod reference;
 mod scheduler;
@@ -21,13 +27,16 @@ mod servers;
 mod sse;
 mod tcp;
 mod tls_handshake;
+mod turn;
+mod turn_server;
 mod udp;
 mod websocket;
+mod websocket_frames;
 mod writes;
 
 use super::spec::{
-    Action, Cadence, Expect, HttpStep, HttpVersion, ProbeSpec, SseStep, Step, TlsOptions,
-    WebSocketStep,
+    Action, Cadence, Expect, FlowChecks, HttpStep, HttpVersion, ProbeSpec, SseStep, Step,
+    TlsOptions, WebSocketStep,
 };
 use super::{Context, SlotStart, run_once};
 use crate::base::clock::Clock;
@@ -70,6 +79,7 @@ fn get(url: impl Into<String>) -> HttpStep {
         status: Vec::new(),
         header_checks: Vec::new(),
         body_checks: Vec::new(),
+        flow_checks: FlowChecks::default(),
         max_redirects: 0,
         tls: TlsOptions::default(),
     }
@@ -80,9 +90,14 @@ fn connect(url: impl Into<String>) -> WebSocketStep {
         url: url.into(),
         headers: Vec::new(),
         subprotocols: Vec::new(),
+        chosen_subprotocol: None,
+        compression: None,
+        binary: None,
+        fragment: None,
         send: None,
         ping: false,
         expect: None,
+        max_gap: None,
         close_code: None,
         tls: TlsOptions::default(),
     }
@@ -92,9 +107,12 @@ fn subscribe(url: impl Into<String>) -> SseStep {
     SseStep {
         url: url.into(),
         headers: Vec::new(),
+        last_event_id: None,
         first_event_within: None,
         expect: None,
         max_gap: None,
+        sent_at: None,
+        refuse_buffering: false,
         tls: TlsOptions::default(),
     }
 }
@@ -149,6 +167,12 @@ fn assert_failure(run: &ProbeRun, reason: FailureReason, part: &str) {
     let timeout = reason == FailureReason::Timeout;
     let outcome = if timeout { Outcome::Timeout } else { Outcome::Failure };
     assert_eq!(run.outcome, outcome);
+}
+
+/// What a step found out under that name.
+fn attribute<'s>(step: &'s StepResult, name: &str) -> Option<&'s str> {
+    let found = step.attributes.iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| value.as_str())
 }
 
 /// The median of a phase's length over several runs, in milliseconds.

@@ -1,11 +1,13 @@
 //! The scheduler in real time: what it starts, refuses, replaces and stops.
 
 use super::super::Context;
-use super::super::spec::{Action, Cadence, ProbeSpec};
+use super::super::maintenance::Maintenance;
+use super::super::spec::{Action, Cadence, HttpStep, ProbeSpec};
 use super::super::{RunNowError, Scheduler, SchedulerError, next_slots};
 use super::servers::{Server, http, linger, raw};
 use super::{context, get, spec, step};
 use crate::base::clock::{Clock, UnixNanos};
+use crate::model::labels::Labels;
 use crate::model::probe::{FailureReason, Outcome, ProbeRun};
 use crate::telemetry::Telemetry;
 use axum::Router;
@@ -208,4 +210,73 @@ async fn a_suspend_misses_slots() {
     assert_eq!(telemetry.clock_jumps_total.get(), 1);
     assert_eq!(telemetry.probe_results_dropped_total.get(), 10, "of 110 slots 100 are reported");
     assert!(results.recv().await.is_none(), "none is caught up");
+}
+
+/// Guarantees that a slot within maintenance is missed by arrangement, in words that name it, counted and
+/// without a run; that nobody can make it run meanwhile; and that the first slot after it runs.
+#[tokio::test]
+async fn probes_rest_during_maintenance() {
+    let server = answering().await;
+    let (sender, mut results) = channel(256);
+    let clock = Clock::manual(UnixNanos::from_seconds(1_795_510_800));
+    let context = Context::new(clock.clone(), Telemetry::new());
+    let telemetry = context.telemetry.clone();
+    let when = ("0 * * * *", chrono_tz::UTC);
+    let half_an_hour = Duration::from_secs(1_800);
+    let window = Maintenance::new("work", when, half_an_hour, vec!["*".into()], Labels::default());
+    context.maintenance.replace(vec![Arc::new(window.expect("valid"))]);
+    let probe = every("resting", 60_000, &server);
+    let begin = clock.now();
+    let scheduler = Scheduler::start(context, sender, vec![Arc::new(probe)]).expect("started");
+    assert_eq!(scheduler.run_now("resting").expect_err("refused"), RunNowError::Maintenance);
+    clock.advance(Duration::from_secs(60));
+    let missed = next(&mut results).await;
+    assert_eq!(missed.outcome, Outcome::Missed);
+    assert!(missed.is_local_fault() && missed.intended_start > begin);
+    let words = missed.failure.expect("why").message;
+    assert_eq!(words, "not run: in maintenance: work until 2026-11-24T09:30:00.000Z");
+    let counter = &telemetry.probe_maintenance_slots_total;
+    assert_eq!(counter.with_label_values(&["work"]).get(), 1);
+    // A jump of the clock is reported first; the slot after it is the one that counts.
+    clock.step(begin.plus(half_an_hour));
+    loop {
+        clock.advance(Duration::from_secs(60));
+        let run = next(&mut results).await;
+        if run.outcome == Outcome::Success {
+            assert!(run.intended_start >= begin.plus(half_an_hour));
+            break;
+        }
+    }
+    stop(scheduler, LONG).await;
+}
+
+/// Guarantees that a run which the daemon's stop interrupts cleans up what it left, and is missed.
+#[tokio::test]
+async fn an_interrupted_run_cleans_up() {
+    let (seen, mut sees) = tokio::sync::watch::channel((false, false));
+    let seen = Arc::new(seen);
+    let (began, deleted) = (Arc::clone(&seen), Arc::clone(&seen));
+    let mute = move || async move {
+        began.send_modify(|seen| seen.0 = true);
+        std::future::pending::<()>().await;
+    };
+    let delete = move || async move { deleted.send_modify(|seen| seen.1 = true) };
+    let router = Router::new().route("/", axum::routing::post(mute).delete(delete));
+    let server = http(router).await;
+    let request = |method: &str| {
+        let method = method.to_owned();
+        Action::Http(HttpStep { method, ..get(server.url("http", "/")) })
+    };
+    let mut probe = spec(vec![step("create", request("POST"))]);
+    probe.cleanup = vec![step("delete", request("DELETE"))];
+    probe.cadence = Cadence::Every(Duration::from_secs(3600));
+    let (sender, mut results) = channel(4);
+    let scheduler = Scheduler::start(context(), sender, vec![Arc::new(probe)]).expect("started");
+    let reply = scheduler.run_now("probe").expect("a run");
+    let begun = tokio::time::timeout(LONG, sees.wait_for(|seen| seen.0)).await;
+    drop(begun.expect("in time").expect("the server lives"));
+    stop(scheduler, Duration::ZERO).await;
+    assert!(sees.borrow().1, "what the run left was cleaned up before the stop was over");
+    assert_eq!(next(&mut results).await.outcome, Outcome::Missed);
+    assert_eq!(reply.await.expect("a result").steps.len(), 1, "the steps that were taken");
 }

@@ -81,6 +81,12 @@ pub(super) fn acceptor() -> (TlsAcceptor, Arc<str>) {
 }
 
 fn acceptor_for(protocols: &[&[u8]]) -> (TlsAcceptor, Arc<str>) {
+    let (config, pem) = tls_server(protocols);
+    (TlsAcceptor::from(Arc::new(config)), pem)
+}
+
+/// What a server with such a certificate needs.
+pub(super) fn tls_server(protocols: &[&[u8]]) -> (rustls::ServerConfig, Arc<str>) {
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -92,7 +98,7 @@ fn acceptor_for(protocols: &[&[u8]]) -> (TlsAcceptor, Arc<str>) {
         .with_single_cert(vec![made.cert.der().clone()], key)
         .expect("a matching key");
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    (TlsAcceptor::from(Arc::new(config)), made.cert.pem().into())
+    (config, made.cert.pem().into())
 }
 
 async fn serve(router: Router, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {

@@ -10,13 +10,13 @@ use tokio::net::UdpSocket;
 use tokio_util::task::AbortOnDropHandle;
 
 /// A server that lives until it is dropped.
-struct Server {
-    address: SocketAddr,
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
     _task: AbortOnDropHandle<()>,
 }
 
 /// Answers the n-th datagram of a client with what `answers` makes of it.
-async fn server(
+pub(super) async fn server(
     answers: impl Fn(usize, &[u8], SocketAddr) -> Vec<Vec<u8>> + Send + 'static,
 ) -> Server {
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
@@ -156,7 +156,7 @@ fn answer(kind: [u8; 2], request: &[u8], attribute: [u8; 2], value: &[u8]) -> Ve
 }
 
 /// Says where the request came from, as the standard wants it.
-fn mapped(request: &[u8], from: SocketAddr) -> Vec<u8> {
+pub(super) fn mapped(request: &[u8], from: SocketAddr) -> Vec<u8> {
     let SocketAddr::V4(from) = from else { unreachable!("servers are on 127.0.0.1") };
     let masked = |bytes: &[u8], mask: [u8; 4]| -> Vec<u8> {
         bytes.iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect()
@@ -231,7 +231,7 @@ async fn stun_may_fail() {
 
     let echo = server(|_, request, _| vec![request.to_vec()]).await;
     let run = run_stun(brief, echo.address).await;
-    let words = "what came instead, 2 in all, is not an answer to a binding request";
+    let words = "what came instead, 2 in all, is not an answer to our request";
     assert_failure(&run, FailureReason::Protocol, words);
 
     let run = run_stun(long, closed().await).await;

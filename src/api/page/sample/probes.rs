@@ -31,6 +31,7 @@ pub(in crate::api::page) fn probe(at: usize) -> ProbeView {
         protocol: protocol.to_owned(),
         target: target.to_owned(),
         schedule: format!("{every}s"),
+        maintenance: None,
         labels: Labels::new([("region", "eu-west"), ("feature", "chat")]),
         last: (at != 6).then(|| run(at, 0, fails)),
         p50_ns: (at != 6).then_some((31 + at as u64 * 7) * MS),

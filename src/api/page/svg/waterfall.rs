@@ -114,6 +114,7 @@ impl Kind {
             Phase::Resolve
             | Phase::Connect
             | Phase::Tls
+            | Phase::Quic
             | Phase::Upgrade
             | Phase::Handshake
             | Phase::Subscribe => Self::Setup,

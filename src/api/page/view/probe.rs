@@ -4,6 +4,7 @@ use crate::base::clock::UnixNanos;
 use crate::model::histogram::ExpHistogram;
 use crate::model::labels::Labels;
 use crate::model::probe::ProbeRun;
+use crate::probe::maintenance::Window;
 use std::time::Duration;
 
 /// A probe as of now.
@@ -19,6 +20,8 @@ pub struct ProbeView {
     pub schedule: String,
     /// The probe's own labels.
     pub labels: Labels,
+    /// The maintenance that keeps it from running now.
+    pub maintenance: Option<Window>,
     /// The newest run; none before the first.
     pub last: Option<ProbeRun>,
     /// Median of the last hour, nanoseconds.

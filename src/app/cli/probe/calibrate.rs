@@ -42,7 +42,7 @@ pub(super) fn protocols(files: &Files, wanted: &ProbeArguments) -> Result<Vec<Pr
     if wanted.names.is_empty() && wanted.labels.is_empty() {
         return Ok(Protocol::ALL.to_vec());
     }
-    let probes = selected(files, wanted)?;
+    let (probes, _) = selected(files, wanted)?;
     let steps = || probes.iter().flat_map(|probe| probe.steps.iter().chain(&probe.cleanup));
     let speaks = |protocol: &Protocol| {
         steps().any(|step| Protocol::from_name(step.action.block()) == Some(*protocol))

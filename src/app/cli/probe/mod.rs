@@ -29,6 +29,7 @@ use crate::base::error::Chain;
 use crate::base::shutdown::Shutdown;
 use crate::config::Settings;
 use crate::model::probe::ProbeRun;
+use crate::probe::limits::Limit;
 use crate::probe::spec::ProbeSpec;
 use crate::probe::{Context, SlotStart, run_once};
 use crate::telemetry::Telemetry;
@@ -37,6 +38,9 @@ use report::Transcript;
 use select::Nothing;
 use std::process::ExitCode;
 use std::sync::Arc;
+
+/// Probes, and how hard they may press their targets.
+type Selected = (Vec<Arc<ProbeSpec>>, Vec<Limit>);
 
 /// A probe and its runs so far.
 struct Series<'a> {
@@ -57,18 +61,21 @@ pub(super) fn probe(files: &Files, wanted: &ProbeArguments) -> ExitCode {
             let out = create(wanted)?;
             return Ok(block_on(calibrate::calibrate(&protocols, wanted, out)));
         }
-        let probes = selected(files, wanted)?;
+        let (probes, limits) = selected(files, wanted)?;
         let out = create(wanted)?;
-        Ok(block_on(run_all(&probes, wanted, out)))
+        let context = Context::new(Clock::system(), Telemetry::new());
+        context.limits.replace(limits);
+        Ok(block_on(run_all(&probes, &context, wanted, out)))
     };
     work().unwrap_or_else(|code: ExitCode| code)
 }
 
-/// The probes that are meant; where there are none, what to do was said.
-fn selected(files: &Files, wanted: &ProbeArguments) -> Result<Vec<Arc<ProbeSpec>>, ExitCode> {
+/// The probes that are meant, and how hard they may press their targets; where there are none, what to do was said.
+fn selected(files: &Files, wanted: &ProbeArguments) -> Result<Selected, ExitCode> {
     let loaded = files.load();
     let Some(settings) = &loaded.settings else { return Err(problems::report(&loaded)) };
-    chosen(settings, wanted).map_err(|nothing| {
+    let limits = settings.daemon.limits.clone();
+    chosen(settings, wanted).map(|probes| (probes, limits)).map_err(|nothing| {
         let code = complain(&nothing.words, INVALID);
         hint(&nothing.hint);
         code
@@ -89,12 +96,12 @@ fn chosen(settings: &Settings, wanted: &ProbeArguments) -> Result<Vec<Arc<ProbeS
 
 async fn run_all(
     probes: &[Arc<ProbeSpec>],
+    context: &Context,
     wanted: &ProbeArguments,
     out: Option<OutFile>,
 ) -> ExitCode {
     let (stop, at_once) = (Shutdown::new(), Shutdown::new());
     end_on_interrupts(stop.clone(), at_once.clone());
-    let context = Context::new(Clock::system(), Telemetry::new());
     let repeat = wanted.repeat.unwrap_or(1);
     let total = probes.len().saturating_mul(repeat as usize);
     let mut progress = Progress::new(context.clock.clone(), total);
@@ -107,7 +114,7 @@ async fn run_all(
             if stop.has_begun() {
                 break;
             }
-            let run = run_once(probe, SlotStart::now(&context.clock), &context);
+            let run = run_once(probe, SlotStart::now(&context.clock), context);
             let run = tokio::select! {
                 run = progress.during(&probe.name, run) => run,
                 () = at_once.begun() => break,

@@ -131,6 +131,7 @@ const fn style(phase: Phase) -> Style {
         Phase::Resolve
         | Phase::Connect
         | Phase::Tls
+        | Phase::Quic
         | Phase::Upgrade
         | Phase::Handshake
         | Phase::Subscribe => CONNECTING,

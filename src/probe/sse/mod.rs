@@ -1,52 +1,37 @@
 //! Server-sent events: the request, and events as they arrive.
 //!
-//! Chunks are stamped on arrival; an event carries the stamp of the chunk that completed it.
+//! Reads are stamped on arrival (`reader`); an event carries the stamp of the read that completed
+//! it. The grammar is our own (`grammar`), so that comments are seen, what is not UTF-8 is replaced as
+//! in a browser, and the bound of an event is exact. Events that were sent apart and come together
+//! tell of something that buffers (`buffering`).
+
+mod buffering;
+mod grammar;
+mod reader;
 
 use super::check::{self, Check};
-use super::connection::Stamps;
 use super::deadline::Expired;
 use super::dial::{StepContext, dial};
-use super::failure::{Attempt, failure, of_hyper, quote};
-use super::http_exchange::{Answer, Ask, Hold, exchange};
+use super::failure::{Attempt, failure, quote};
+use super::http_exchange::{Answer, Ask, exchange};
 use super::record::StepRecord;
 use super::spec::{HttpVersion, SseStep, StatusRange};
-use super::stream::{Inbox, InboxWriter, MAX_MESSAGE_BYTES, OpenStream, Received};
+use super::stream::{Inbox, OpenStream};
 use super::target::Target;
 use super::tls::Alpn;
 use crate::base::clock::MonoNanos;
 use crate::base::duration::humane;
-use crate::base::error::Chain;
 use crate::model::probe::{Failure, FailureReason, Phase};
 use ::http::Method;
-use ::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use ::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use bytes::Bytes;
-use futures::StreamExt;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use sse_stream::{Sse, SseByteStream};
+use reader::{Listener, Reader, Tally};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
 const MEDIA_TYPE: &str = "text/event-stream";
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const OK: StatusRange = StatusRange { first: 200, last: 200 };
-
-/// Why no further chunk comes.
-#[derive(Debug, thiserror::Error)]
-enum ChunkError {
-    #[error("the stream broke")]
-    Http(#[source] hyper::Error),
-    #[error("an event is longer than {MAX_MESSAGE_BYTES} bytes")]
-    TooLong,
-}
-
-/// The last chunk's stamp, and the bytes since the last event.
-#[derive(Debug, Default)]
-struct Arrival {
-    at: AtomicU64,
-    pending: AtomicUsize,
-}
 
 /// Opens the stream of a step.
 pub(super) async fn open(
@@ -60,15 +45,32 @@ pub(super) async fn open(
     let mut headers = with.mark.headers(&step.headers, with.variables, target.authorization())?;
     headers.entry(ACCEPT).or_insert(HeaderValue::from_static(MEDIA_TYPE));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if let Some(id) = &step.last_event_id {
+        let id = with.variables.fill(id)?;
+        let value = HeaderValue::from_bytes(id.as_bytes()).map_err(|_| {
+            let text = format!("`{}` cannot be sent as the id of an event", quote(&id));
+            failure(FailureReason::Local, text)
+        })?;
+        headers.entry(LAST_EVENT_ID).or_insert(value);
+    }
     let ask = Ask { method: Method::GET, headers, body: Bytes::new() };
     let connection = dial(&target, &step.tls, Alpn::Either, with, record).await?;
     let answer = exchange(connection, &target, HttpVersion::Auto, ask, with, record).await?;
     judge(&answer, record)?;
     let (asked, opened) = (answer.asked, answer.began);
     let stamps = Arc::clone(&answer.stamps);
-    let (body, hold) = answer.into_stream();
+    let (body, line) = answer.into_stream();
     let (inbox, writer) = Inbox::new(&with.context.clock);
-    let reader = AbortOnDropHandle::new(tokio::spawn(read(body, hold, writer, stamps)));
+    let tally = Arc::new(Tally::new(opened));
+    let reader = Reader {
+        inbox: writer,
+        stamps,
+        tally: Arc::clone(&tally),
+        run: with.mark.run.to_hex(),
+        sent_at: step.sent_at.clone(),
+    };
+    let reader = AbortOnDropHandle::new(tokio::spawn(reader.run(body, line)));
+    let listener = Listener { tally, refuse_buffering: step.refuse_buffering };
     Ok(OpenStream {
         step: name.to_owned(),
         receiver: 0,
@@ -80,7 +82,7 @@ pub(super) async fn open(
         inbox,
         max_gap: step.max_gap,
         close_code: None,
-        outlet: None,
+        outlet: Some(Box::new(listener)),
         reader,
         link: None,
         silent: Vec::new(),
@@ -141,71 +143,4 @@ fn judge(answer: &Answer, record: &mut StepRecord) -> Attempt<()> {
     record.check(status.name, status.found);
     record.check(content.name, content.found);
     wrong.map_or(Ok(()), Err)
-}
-
-// === the reader ===
-
-async fn read(body: Incoming, hold: Hold, inbox: InboxWriter, stamps: Arc<Stamps>) {
-    let arrival = Arc::new(Arrival::default());
-    let chunks = {
-        let arrival = Arc::clone(&arrival);
-        body.into_data_stream().map(move |chunk| arrival.admit(chunk, &stamps))
-    };
-    let mut events = SseByteStream::new(chunks);
-    while let Some(event) = events.next().await {
-        arrival.pending.store(0, Ordering::Relaxed);
-        match event {
-            // A block without data is not an event: a comment, an id or a retry time.
-            Ok(Sse { data: None, id, retry, .. }) => {
-                inbox.resume_by(id, retry.map(Duration::from_millis));
-            }
-            Ok(Sse { data: Some(data), event, id, retry }) => {
-                inbox.resume_by(id, retry.map(Duration::from_millis));
-                let event = event.filter(|kind| !kind.is_empty());
-                inbox.push(Received {
-                    arrived: MonoNanos(arrival.at.load(Ordering::Relaxed)),
-                    event: Some(event.unwrap_or_else(|| "message".to_owned())),
-                    body: data.into(),
-                });
-            }
-            Err(error) => {
-                let Failure { reason, message } = of_sse(&error);
-                inbox.end(reason, None, message);
-            }
-        }
-    }
-    inbox.end(FailureReason::Closed, None, "the server ended the event stream".to_owned());
-    drop(hold);
-}
-
-fn of_sse(error: &sse_stream::Error) -> Failure {
-    let doing = "reading events";
-    let chunk = match error {
-        sse_stream::Error::Body(inner) => inner.downcast_ref::<ChunkError>(),
-        _ => None,
-    };
-    match chunk {
-        Some(ChunkError::Http(error)) => of_hyper(error, doing),
-        Some(ChunkError::TooLong) => {
-            failure(FailureReason::Protocol, ChunkError::TooLong.to_string())
-        }
-        None => failure(
-            FailureReason::Protocol,
-            format!("{doing}: {}", quote(&Chain(error).to_string())),
-        ),
-    }
-}
-
-impl Arrival {
-    /// Stamps a chunk, and refuses it when the event in the making becomes too long.
-    fn admit(
-        &self,
-        chunk: Result<Bytes, hyper::Error>,
-        stamps: &Stamps,
-    ) -> Result<Bytes, ChunkError> {
-        let chunk = chunk.map_err(ChunkError::Http)?;
-        self.at.store(stamps.last_read().0, Ordering::Relaxed);
-        let pending = self.pending.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len();
-        if pending > MAX_MESSAGE_BYTES { Err(ChunkError::TooLong) } else { Ok(chunk) }
-    }
 }
