@@ -299,8 +299,8 @@ impl<'a> Journey<'a> {
     }
 }
 
-/// What the readers of streams noticed, by the step that opened them; `sent` is when the run
-/// sent its messages.
+/// What the readers of streams noticed, by the step that opened them; `sent` is when the run sent its
+/// messages.
 fn findings<'s>(streams: &'s [OpenStream], sent: &[MonoNanos]) -> Vec<(&'s str, Findings)> {
     let mut found: Vec<(&str, Findings)> = Vec::new();
     for stream in streams {

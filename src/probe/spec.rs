@@ -402,13 +402,10 @@ impl Action {
     /// Whether all that it sends and receives goes through an emulated network, where the probe has one.
     #[must_use]
     pub const fn goes_through_networks(&self) -> bool {
-        // What our own TCP and UDP sockets carry does; those of HTTP/3 are its engine's.
-        !matches!(
-            self,
-            Self::Icmp(_)
-                | Self::Exec(_)
-                | Self::Http(HttpStep { version: HttpVersion::Http3, .. })
-        )
+        match self {
+            Self::Http(http) => !matches!(http.version, HttpVersion::Http3),
+            other => !matches!(other, Self::Icmp(_) | Self::Exec(_)),
+        }
     }
 
     /// Whether it opens a stream that stays open for later steps.

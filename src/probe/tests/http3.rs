@@ -134,8 +134,11 @@ async fn phases_add_up() {
         let flow_checks = FlowChecks { min_chunks: Some(2), ..FlowChecks::default() };
         let run = run_http(HttpStep { flow_checks, ..server.ask("/slow") }).await;
         assert_success(&run);
-        assert!(run.phase_ns(Phase::Wait) >= Some(59_000_000), "{run:#?}");
-        assert!(run.phase_ns(Phase::Receive) >= Some(119_000_000), "{run:#?}");
+        // Where the machine lets us read late, the one is longer by what the other is shorter.
+        let (waited, received) = (run.phase_ns(Phase::Wait), run.phase_ns(Phase::Receive));
+        assert!(waited >= Some(59_000_000), "{run:#?}");
+        let both = waited.zip(received).map(|(waited, received)| waited + received);
+        assert!(both >= Some(178_000_000), "{run:#?}");
         let sum: u64 = run.steps[0].phases.iter().map(|timing| timing.duration_ns).sum();
         unexplained.push(run.duration_ns.checked_sub(sum).expect("phases do not overlap"));
     }

@@ -522,8 +522,8 @@ async fn a_takeover_is_quoted() {
 #[tokio::test]
 async fn topics_must_be_allowed() {
     let broker = Broker::new(Faults::default());
-    let server = broker.door().await;
-    let url = server.url("mqtt", "").replace("127.0.0.1", "0.0.0.0");
+    let door = broker.door().await;
+    let url = door.url("mqtt", "").replace("127.0.0.1", "0.0.0.0");
     let run = async |entry: &str, message: Option<&str>| {
         let publish = MqttPublish {
             topic: "rooms/${run.id}".to_owned(),
@@ -531,7 +531,7 @@ async fn topics_must_be_allowed() {
             qos: Qos::AtMostOnce,
             retain: false,
         };
-        let ask = MqttStep { url: url.clone(), publish: Some(publish), ..connect(&server) };
+        let ask = MqttStep { url: url.clone(), publish: Some(publish), ..connect(&door) };
         let send = Action::Send { on: "bob".into(), send: "x".into(), repeat: Repeat::ONCE };
         let steps = vec![step("bob", Action::Mqtt(ask)), step("2", send)];
         let writes = [WriteTarget::parse(entry).expect(entry)].into();

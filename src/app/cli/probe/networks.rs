@@ -160,8 +160,8 @@ probes:
                 }
             };
         let unshaped =
-            "probes: [ { name: d, every: 9s, steps: [ { http: { get: http://127.0.0.1/ } } ],
-  cleanup: [ { icmp: { host: 127.0.0.1 } } ] } ]";
+            "probes: [ { name: d, every: 9s, steps: [ http: { get: http://127.0.0.1/ } ],
+  cleanup: [ icmp: { host: 127.0.0.1 } ] } ]";
         let unshaped = config::load_embedded(&[("p.yaml", unshaped)], &|_| true);
         let unshaped = unshaped.settings.expect("fine").probes;
         let refused = put_on(unshaped.clone(), &settings(), Some("lte"), None).expect_err("icmp");
