@@ -15,7 +15,7 @@
 //!   publish: { topic: "rooms/${run.id}/a", message: { id: "${run.id}" }, qos: 1, retain: false }
 //!   expect: { topic: "rooms/${run.id}/a", json: { id: "${run.id}" }, within: 100ms }
 //!   retained: ignore                           # or accept
-//!   duplicates: refuse                         # or accept, which only counts them
+//!   duplicates: refuse                         # or accept, which only counts them; refuse what is published at 0 or 2
 //!   resume: true                               # lose the connection, publish meanwhile, come back
 //!   ping: true                                 # wait for the PINGRESP as well
 //!   tls: { ca_file: ca.pem }

@@ -20,7 +20,7 @@ use super::scalar::{YEAR, quoted, written};
 use super::settings::Daemon;
 use super::steps::Steps;
 use super::tree::{Node, Place};
-use crate::probe::spec::{Cadence, ProbeSpec, Step};
+use crate::probe::spec::{Action, Cadence, HttpVersion, ProbeSpec, Step};
 use crate::probe::writes::WriteTarget;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -89,7 +89,9 @@ impl Probes {
                 };
                 let cleanup = fields.get("cleanup").map(|node| steps.cleanup(node));
                 if network.is_some() {
-                    refuse_unshaped(fields, done.iter().chain(cleanup.iter().flatten()));
+                    let all = || done.iter().chain(cleanup.iter().flatten());
+                    refuse_unshaped(fields, all());
+                    refuse_quic(fields, all());
                 }
                 Some(ProbeSpec {
                     name: name?,
@@ -128,13 +130,26 @@ impl Probes {
     }
 }
 
-/// Not everything goes through the emulated network.
+/// What our own TCP and UDP sockets carry goes through the emulated network, nothing else.
 fn refuse_unshaped<'s>(fields: &Fields<'_>, mut steps: impl Iterator<Item = &'s Step>) {
-    if let Some(step) = steps.find(|step| !step.action.goes_through_networks()) {
+    if let Some(step) = steps.find(|step| !step.action.goes_through_networks() && !is_quic(step)) {
         let message = format!("`{}` does not go through an emulated network", step.action.block());
         let hint = "only what goes over TCP and UDP does: remove network";
         fields.cx.problems.wrong_hint(fields.at("network"), message, hint);
     }
+}
+
+/// The connections of HTTP/3 do not go through the emulated network.
+fn refuse_quic<'s>(fields: &Fields<'_>, mut steps: impl Iterator<Item = &'s Step>) {
+    if steps.any(is_quic) {
+        let message = "HTTP/3 does not go through an emulated network";
+        let hint = "remove network, or use version: 2";
+        fields.cx.problems.wrong_hint(fields.at("network"), message, hint);
+    }
+}
+
+fn is_quic(step: &Step) -> bool {
+    matches!(&step.action, Action::Http(http) if http.version == HttpVersion::Http3)
 }
 
 struct Schedule {

@@ -131,7 +131,7 @@ fn step_span(run: &ProbeRun, step: &StepResult) -> Span {
 /// Under which key a status goes: each protocol's own has a meaning that only its codes have.
 fn status_key(protocol: &str) -> &'static str {
     match protocol {
-        "http" | "websocket" | "sse" => semconv::HTTP_RESPONSE_STATUS_CODE,
+        "http" | "websocket" | "sse" | "poll" => semconv::HTTP_RESPONSE_STATUS_CODE,
         "grpc" => semconv::RPC_GRPC_STATUS_CODE,
         _ => key::STEP_STATUS,
     }
@@ -340,6 +340,7 @@ pub(crate) mod tests {
         };
         check("http", "http.response.status_code");
         check("sse", "http.response.status_code");
+        check("poll", "http.response.status_code");
         check("grpc", "rpc.grpc.status_code");
         check("mqtt", "radiosonde.step.status");
         check("dns", "radiosonde.step.status");

@@ -68,7 +68,11 @@ pub(super) async fn method(
         }
     }
     let set = FileSet { files: files.by_name.into_values().map(|(_, file)| file).collect() };
-    let descriptors = Descriptors::parse(&set.encode_to_vec())
+    // Megabytes take a while to read, in which no other probe of this thread would run.
+    let parsing = tokio::task::spawn_blocking(move || Descriptors::parse(&set.encode_to_vec()));
+    let parsed = with.deadline.run("reading what the server's reflection says", parsing).await?;
+    let descriptors = parsed
+        .map_err(|_| failure(FailureReason::Local, "the files could not be read"))?
         .map_err(|error| wrong(format!("its files are unusable: {}", quote(&error))))?;
     descriptors.method(path).map_err(|error| wrong(quote(&error)))
 }
@@ -147,6 +151,9 @@ impl Files {
             let head = FileHead::decode(file.as_slice())
                 .map_err(|error| wrong(format!("a file makes no sense: {error}")))?;
             self.by_name.insert(head.name.clone(), (head, file));
+            if self.by_name.len() > MAX_FILES {
+                return Err(wrong(format!("it needs more than {MAX_FILES} files")));
+            }
         }
         // A server that answers with another file would be asked for ever.
         if name.is_some_and(|name| !self.by_name.contains_key(name)) {

@@ -1,7 +1,9 @@
 //! What was delivered already, so that what is delivered twice is seen.
 //!
 //! At quality of service 1 a server may deliver again, so that is counted and no more. At 0 and 2 it
-//! may not. Two messages of one topic with equal payloads are taken for the same one: a probe puts
+//! may not, with two exceptions: where several of the connection's own filters match the topic, each may
+//! bring a copy; and what was published at 1 may have reached the server twice, which is known only of
+//! what the same step publishes. Two messages of one topic with equal payloads are taken for the same one: a probe puts
 //! something of its own into each (`${run.id}`).
 
 use super::super::failure::quote;
@@ -19,6 +21,10 @@ const MAX_REMEMBERED: usize = 4096;
 /// Messages that came, by topic and payload.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
+    /// What the connection is subscribed to.
+    filters: Vec<String>,
+    /// How the step publishes, where it does.
+    published: Option<Qos>,
     hasher: RandomState,
     seen: HashSet<u64>,
     order: VecDeque<u64>,
@@ -55,6 +61,11 @@ pub(super) struct Tally {
 // === impl Ledger ===
 
 impl Ledger {
+    /// Of a connection with these subscriptions, whose step publishes so.
+    pub(super) fn new(filters: Vec<String>, published: Option<Qos>) -> Self {
+        Self { filters, published, ..Self::default() }
+    }
+
     /// Judges a delivery and remembers it.
     pub(super) fn judge(&mut self, delivery: &Delivery) -> Judgement {
         if let (Qos::ExactlyOnce, Some(id)) = (delivery.qos, delivery.id)
@@ -74,8 +85,14 @@ impl Ledger {
         }
         match delivery.qos {
             Qos::AtLeastOnce => Judgement::Again,
+            Qos::AtMostOnce if self.published == Some(Qos::AtLeastOnce) => Judgement::Again,
+            _ if self.may_come_by_several(&delivery.topic) => Judgement::Again,
             Qos::AtMostOnce | Qos::ExactlyOnce => Judgement::Illegal,
         }
+    }
+
+    fn may_come_by_several(&self, topic: &str) -> bool {
+        self.filters.iter().filter(|filter| matches(filter, topic)).nth(1).is_some()
     }
 
     /// The server will not send that delivery again, and may use its number for another.
@@ -106,6 +123,24 @@ impl Tally {
     }
 }
 
+/// Whether a filter stands for a topic (MQTT 5, 4.7).
+fn matches(filter: &str, topic: &str) -> bool {
+    let shared = filter.strip_prefix("$share/").and_then(|rest| rest.split_once('/'));
+    let filter = shared.map_or(filter, |(_, filter)| filter);
+    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let (mut filter, mut topic) = (filter.split('/'), topic.split('/'));
+    loop {
+        match (filter.next(), topic.next()) {
+            (Some("#"), _) | (None, None) => return true,
+            (Some("+"), Some(_)) => {}
+            (Some(wanted), Some(found)) if wanted == found => {}
+            _ => return false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +167,34 @@ mod tests {
         check(Qos::ExactlyOnce, Some(7), "c", Judgement::New);
         check(Qos::ExactlyOnce, Some(7), "c", Judgement::Resent);
         check(Qos::ExactlyOnce, Some(8), "b", Judgement::Illegal);
+    }
+
+    /// Guarantees that a copy for each matching filter is legal, and so is a second of what was published
+    /// at least once.
+    #[test]
+    fn copies_that_may_come_are_legal() {
+        let check = |filters: &[&str], published, qos, expected| {
+            let filters = filters.iter().map(|filter| (*filter).to_owned()).collect();
+            let mut ledger = Ledger::new(filters, published);
+            let second = |id| Delivery { topic: "rooms/1/a".into(), ..delivery(qos, id, "x") };
+            let ids = if qos == Qos::ExactlyOnce { [Some(1), Some(2)] } else { [None; 2] };
+            assert_eq!(ledger.judge(&second(ids[0])), Judgement::New);
+            assert_eq!(
+                ledger.judge(&second(ids[1])),
+                expected,
+                "{:?} {published:?}",
+                ledger.filters
+            );
+        };
+        let (zero, one, two) = (Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce);
+        check(&["rooms/#", "rooms/+/a"], None, zero, Judgement::Again);
+        check(&["#", "$share/probes/rooms/1/a"], None, two, Judgement::Again);
+        check(&["rooms/#", "rooms/+/b"], None, two, Judgement::Illegal);
+        check(&["rooms/+", "rooms/+/a"], None, zero, Judgement::Illegal);
+        check(&["rooms/#"], Some(one), zero, Judgement::Again);
+        check(&["rooms/#"], Some(one), two, Judgement::Illegal);
+        check(&["rooms/#"], Some(two), zero, Judgement::Illegal);
+        assert!(matches("a/#", "a") && !matches("#", "$SYS/a") && !matches("+/a", "$SYS/a"));
     }
 
     /// Guarantees that memory is bounded.

@@ -8,13 +8,13 @@ use super::super::record::StepRecord;
 use super::super::stream::{Inbox, MAX_MESSAGE_BYTES};
 use super::super::target::Target;
 use super::super::tls::Alpn;
-use super::Identity;
 use super::incoming::{Connack, Framer, Incoming};
 use super::ledger::{Ledger, Tally};
 use super::line::{Line, Publisher, Route, ended};
 use super::outgoing;
 use super::reader::{READ_BYTES, Reader};
 use super::step::{MqttStep, MqttVersion};
+use super::{Identity, fill_all};
 use crate::base::clock::MonoNanos;
 use crate::model::probe::{Failure, FailureReason, Phase};
 use std::io;
@@ -75,6 +75,8 @@ impl Caller<'_> {
     ) -> Attempt<Session> {
         let Self { step, target, identity, with } = self;
         let connect = identity.connect(step, membership)?;
+        let published = step.publish.as_ref().map(|publish| publish.qos);
+        let ledger = Ledger::new(fill_all(&step.subscribe, with.variables)?, published);
         let mut connection = dial(target, &step.tls, Alpn::None, with, record).await?;
         let stamps = connection.stamps();
         let asked = stamps.begin_exchange();
@@ -100,7 +102,7 @@ impl Caller<'_> {
             stamps,
             line: Arc::clone(&line),
             inbox: writer,
-            ledger: Ledger::default(),
+            ledger,
             tally: Arc::clone(&tally),
             accept_retained: step.accept_retained,
             keep_alive: Some(keep_alive).filter(|keep_alive| !keep_alive.is_zero()),

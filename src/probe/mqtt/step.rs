@@ -40,7 +40,8 @@ pub struct MqttStep {
     /// Whether retained messages count; otherwise they are passed over.
     pub accept_retained: bool,
     /// Whether a message that comes twice where its quality of service rules that out is a failure.
-    /// Two messages of the same topic and payload are the same: each needs something of its own.
+    /// Two messages of the same topic and payload are the same: each needs something of its own. What
+    /// another step or client publishes at quality of service 1 may legally come twice at any.
     pub refuse_duplicates: bool,
     /// TLS of the connection.
     pub tls: TlsOptions,

@@ -102,6 +102,11 @@ async fn reflection_is_bounded() {
         answer(asks.into_iter().map(|ask| frame(&file(ask))).collect())
     };
     check(echo_router().route(V1, post(endless)), "it needs more than 500 files").await;
+    let file = |n: usize| FileDescriptorProto { name: Some(n.to_string()), ..Default::default() };
+    let files = (0..600).map(|n| file(n).encode_to_vec()).collect();
+    let many = ReflectionResponse { files: Some(ReflectedFiles { files }), error: None };
+    let many = move |_: Request| async move { answer(vec![frame(&many)]) };
+    check(echo_router().route(V1, post(many)), "it needs more than 500 files").await;
     let nonsense = || async { answer(vec![framed(0, &[0xff; 4])]) };
     check(echo_router().route(V1, post(nonsense)), "an answer makes no sense").await;
     let empty = || async { answer(vec![framed(0, &[])]) };
@@ -111,7 +116,7 @@ async fn reflection_is_bounded() {
     let broken = move |_: Request| async move { answer(vec![frame(&broken)]) };
     check(echo_router().route(V1, post(broken)), "a file makes no sense").await;
     let other = ReflectionResponse {
-        files: Some(ReflectedFiles { files: vec![files()[0].encode_to_vec()] }),
+        files: Some(ReflectedFiles { files: vec![super::servers::files()[0].encode_to_vec()] }),
         error: None,
     };
     let other = move |_: Request| async move { answer(vec![frame(&other), frame(&other)]) };
