@@ -3,11 +3,13 @@
 mod arrival;
 mod buffering;
 mod calendar;
+mod clock_jumps;
 mod dns;
 mod exec;
 mod fanout;
 mod grpc;
 mod held;
+mod hogs;
 mod http;
 #[cfg(feature = "http3")]
 mod http3;
@@ -24,6 +26,7 @@ mod reconnect;
 mod reference;
 mod scheduler;
 mod servers;
+mod slow_phases;
 mod sse;
 mod tcp;
 mod tls_handshake;
