@@ -99,7 +99,6 @@ async fn check(threads: usize, takes_runtime: bool) {
     let hogged = judged(&runs(&server, &context).await);
     let found =
         format!("of 1,000 uncertain, p99 of the others in ns: idle {idle:?}, then {hogged:?}");
-    assert!(idle.0 < 5, "{found}");
     assert!(hogged.0 > idle.0, "{found}");
     assert!(hogged.1 <= 2 * idle.1, "{found}");
     tracing::info!(found, threads, takes_runtime);
