@@ -32,7 +32,7 @@ use daemon::{Daemon, free_ports};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use process::Helper;
+use process::Twin;
 use radiosonde::base::clock::{Clock, MonoNanos};
 use radiosonde::config::load_embedded;
 use radiosonde::probe::reference::{DelayServer, Percentiles, Protocol};
@@ -99,7 +99,7 @@ fn main() -> anyhow::Result<()> {
         return runtime.block_on(serve());
     }
     let clock = Clock::system();
-    let server = Helper::execute(&["--serve"])?;
+    let server = Twin::execute(&["--serve"])?;
     let within = Duration::from_secs(options.seconds);
     let bare = bare(&clock, &server.addresses, within)?;
     let own = scheduled(&clock, &runtime, &server.addresses, within)?;

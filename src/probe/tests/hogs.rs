@@ -85,8 +85,8 @@ fn judged(runs: &[ProbeRun]) -> (usize, i64) {
     (uncertain, Percentiles::of(certain).expect("some are certain").p99)
 }
 
-/// Guarantees that under load more runs say that they are uncertain, and that the 99th percentile of
-/// those that do not stays within twice that of an idle machine.
+/// Asserts that under load more runs say that they are uncertain, and that the 99th percentile of those
+/// that do not stays within twice that without it.
 async fn check(threads: usize, takes_runtime: bool) {
     let server = DelayServer::start(Protocol::WebSocket, DELAY, Clock::system()).expect("started");
     let mut context = context();
@@ -104,12 +104,14 @@ async fn check(threads: usize, takes_runtime: bool) {
     tracing::info!(found, threads, takes_runtime);
 }
 
+/// Guarantees that a task that takes the probe runtime for itself shows in what runs say of themselves.
 #[tokio::test]
 #[ignore = "timed: needs a machine that does nothing else"]
 async fn under_a_task_that_takes_the_runtime() {
     check(0, true).await;
 }
 
+/// Guarantees that threads that take the processors as well do so, too.
 #[tokio::test]
 #[ignore = "timed: needs a machine that does nothing else"]
 async fn under_threads_that_take_the_machine_too() {
