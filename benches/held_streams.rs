@@ -22,7 +22,7 @@ mod report;
 use anyhow::{Context as _, ensure};
 use clap::Parser;
 use futures::StreamExt;
-use process::ServerProcess;
+use process::Twin;
 use radiosonde::base::clock::Clock;
 use radiosonde::config::load_embedded;
 use radiosonde::model::probe::ProbeRun;
@@ -89,7 +89,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(server) = options.bare {
         return runtime.block_on(hold_bare(server, options.streams));
     }
-    let server = ServerProcess::execute(&["--serve", "--streams", &options.streams.to_string()])?;
+    let server = Twin::execute(&["--serve", "--streams", &options.streams.to_string()])?;
     let address = *server.addresses.first().context("an address")?;
     let bare = bare_mib(address, options.streams)?;
     measure(&options, address, bare)

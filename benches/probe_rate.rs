@@ -13,6 +13,8 @@
 //!
 //! `cargo bench --bench probe_rate -- [--seconds N] [--samples N]`
 
+#[path = "support/blackbox.rs"]
+mod blackbox;
 #[path = "support/cpu.rs"]
 mod cpu;
 #[path = "support/daemon.rs"]
@@ -23,13 +25,14 @@ mod process;
 mod report;
 
 use anyhow::{Context as _, ensure};
+use blackbox::Blackbox;
 use bytes::Bytes;
 use clap::Parser;
 use daemon::{Daemon, free_ports};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use process::ServerProcess;
+use process::Twin;
 use radiosonde::base::clock::{Clock, MonoNanos};
 use radiosonde::config::load_embedded;
 use radiosonde::probe::reference::{DelayServer, Percentiles, Protocol};
@@ -38,7 +41,6 @@ use radiosonde::telemetry::Telemetry;
 use report::{floor, say, table};
 use std::cell::Cell;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -57,9 +59,6 @@ const AT_ONCE: usize = 32;
 const ADDRESSES: u8 = 4;
 /// What the server of the error holds back.
 const DELAY: Duration = Duration::from_millis(20);
-const BLACKBOX: &str = "prometheus-blackbox-exporter";
-const BLACKBOX_MODULES: &str =
-    "modules:\n  http_2xx: { prober: http, timeout: 5s, http: { preferred_ip_protocol: ip4 } }\n";
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -93,9 +92,6 @@ struct Prober {
     errors: [Vec<i64>; 2],
 }
 
-/// The exporter that runs; killed when dropped.
-struct Blackbox(Child);
-
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -103,7 +99,7 @@ fn main() -> anyhow::Result<()> {
         return runtime.block_on(serve());
     }
     let clock = Clock::system();
-    let server = ServerProcess::execute(&["--serve"])?;
+    let server = Twin::execute(&["--serve"])?;
     let within = Duration::from_secs(options.seconds);
     let bare = bare(&clock, &server.addresses, within)?;
     let own = scheduled(&clock, &runtime, &server.addresses, within)?;
@@ -121,9 +117,9 @@ fn main() -> anyhow::Result<()> {
     let blackbox = Blackbox::execute(dir.path());
     match &blackbox {
         Ok((blackbox, address)) => {
-            probers.push(Prober::new("blackbox_exporter /probe", *address, blackbox.0.id()));
+            probers.push(Prober::new("blackbox_exporter /probe", *address, blackbox.id()));
         }
-        Err(error) => say(&format!("without {BLACKBOX}: {error:#}"))?,
+        Err(error) => say(&format!("without blackbox_exporter: {error:#}"))?,
     }
     for prober in &probers {
         let rate = runtime.block_on(prober.load(&clock, &server.addresses, within))?;
@@ -357,37 +353,6 @@ async fn errors(
         }
     }
     Ok(())
-}
-
-// === impl Blackbox ===
-
-impl Blackbox {
-    fn execute(dir: &std::path::Path) -> anyhow::Result<(Self, SocketAddr)> {
-        let [port, ..] = free_ports()?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let modules = dir.join("blackbox.yml");
-        std::fs::write(&modules, BLACKBOX_MODULES)?;
-        let child = Command::new(BLACKBOX)
-            .arg(format!("--config.file={}", modules.display()))
-            .arg(format!("--web.listen-address={address}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("it is not installed")?;
-        let mut blackbox = Self(child);
-        while std::net::TcpStream::connect(address).is_err() {
-            ensure!(blackbox.0.try_wait()?.is_none(), "it ended");
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
-        Ok((blackbox, address))
-    }
-}
-
-impl Drop for Blackbox {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 // === the server ===

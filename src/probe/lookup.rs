@@ -47,7 +47,7 @@ struct Lookup {
     desk: Arc<Desk>,
     host: String,
     answer: watch::Sender<Option<Answer>>,
-    _place: OwnedSemaphorePermit,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 // === impl Lookups ===
@@ -97,7 +97,7 @@ impl Lookups {
         let _ = under_way.insert(host.to_owned(), receiver.clone());
         drop(under_way);
         let host = host.to_owned();
-        let lookup = Lookup { desk: Arc::clone(desk), host, answer, _place: place };
+        let lookup = Lookup { desk: Arc::clone(desk), host, answer, place: Some(place) };
         drop(tokio::task::spawn_blocking(move || lookup.run()));
         Ok(receiver)
     }
@@ -106,15 +106,24 @@ impl Lookups {
 // === impl Lookup ===
 
 impl Lookup {
-    fn run(self) {
+    fn run(mut self) {
         let found = self.desk.resolver.addresses(&self.host);
+        // Before the answer: who has it finds the place free.
+        self.leave();
         let _ = self.answer.send_replace(Some(Arc::new(found)));
+    }
+
+    fn leave(&mut self) {
+        if let Some(place) = self.place.take() {
+            drop(self.desk.under_way.lock().remove(&self.host));
+            drop(place);
+        }
     }
 }
 
 impl Drop for Lookup {
     fn drop(&mut self) {
-        drop(self.desk.under_way.lock().remove(&self.host));
+        self.leave();
     }
 }
 
