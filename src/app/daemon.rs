@@ -10,7 +10,8 @@ use super::recount::Recount;
 use super::reload::{self, Source};
 use super::replay::Replayed;
 use super::{
-    checkpoint_loop, deliver_loop, evaluate_loop, fold_loop, opening, replay, results, watch,
+    calibrate_loop, checkpoint_loop, deliver_loop, evaluate_loop, fold_loop, opening, replay,
+    results, watch,
 };
 use crate::alert::Core;
 use crate::api::blackbox::Blackbox;
@@ -27,6 +28,7 @@ use crate::model::series::History;
 use crate::notify::{Courier, CourierConfig};
 use crate::probe::limits::Limits;
 use crate::probe::maintenance::Calendar;
+use crate::probe::reference::Calibration;
 use crate::probe::{self, Scheduler};
 use crate::store::data_dir::DataDir;
 use crate::telemetry::Telemetry;
@@ -34,7 +36,7 @@ use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -70,6 +72,8 @@ pub struct Running {
     pub maintenance: Calendar,
     /// Probes on request.
     pub blackbox: Arc<Blackbox>,
+    /// What the instrument measures too much, as it was found last.
+    pub calibration: RwLock<Option<Arc<Calibration>>>,
     /// Deliveries.
     pub courier: Courier,
     /// Ends what a reload starts.
@@ -174,7 +178,7 @@ pub async fn run(
     let receivers = CourierConfig { receivers: settings.receivers.clone() };
     let courier = Courier::start(receivers, clock.clone(), telemetry.clone(), couriers, outcomes);
     let (runs, finished) = mpsc::channel(RESULT_QUEUE);
-    let scheduler = Scheduler::start(context, runs, settings.probes.clone())?;
+    let scheduler = Scheduler::start(context.clone(), runs, settings.probes.clone())?;
     deciders.spawn(results::run(engine.clone(), collector.probes.take(), finished));
     deciders.spawn(evaluate_loop::run(engine.clone(), deciders.clone()));
     deciders.spawn(deliver_loop::run(engine.clone(), courier.clone(), deciders.clone()));
@@ -189,12 +193,9 @@ pub async fn run(
         servers.clone(),
     ));
     servers.spawn(front_door::account(Arc::clone(&door), servers.clone()));
-    let last_epoch = tokio::spawn(checkpoint_loop::run(
-        engine.clone(),
-        checkpoints.clone(),
-        epoch,
-        deciders.clone(),
-    ));
+    let until = deciders.clone();
+    let epochs = checkpoint_loop::run(engine.clone(), checkpoints.clone(), epoch, until);
+    let last_epoch = tokio::spawn(epochs);
     reload::journal_revision(&engine, &settings).await;
     let settings = Arc::new(settings);
     let running = Arc::new(Running {
@@ -207,13 +208,13 @@ pub async fn run(
         limits,
         maintenance,
         blackbox,
+        calibration: RwLock::default(),
         courier,
         deciders: deciders.clone(),
         reloads: Mutex::new((None, gaps.iter().map(|gap| gap.change(now)).collect())),
     });
     handle.lead_to(&running);
-    servers.spawn(watch::reload_on_hangup(Arc::clone(&running), hangup, servers.clone()));
-    servers.spawn(watch::reload_on_change(Arc::clone(&running), servers.clone()));
+    keep_watch(&running, hangup, context, servers);
 
     started(addresses);
     tokio::select! {
@@ -227,6 +228,14 @@ pub async fn run(
     end(running, stages, last).await;
     Collector::end(collector.take_provider()).await;
     Ok(())
+}
+
+/// Reloads when asked to or files change, and calibrates, until the servers end.
+fn keep_watch(running: &Arc<Running>, hangup: Signal, context: probe::Context, servers: &Shutdown) {
+    let running = || Arc::clone(running);
+    servers.spawn(watch::reload_on_hangup(running(), hangup, servers.clone()));
+    servers.spawn(watch::reload_on_change(running(), servers.clone()));
+    servers.spawn(calibrate_loop::run(running(), context, servers.clone()));
 }
 
 /// What all runs of probes share.

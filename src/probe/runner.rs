@@ -72,6 +72,21 @@ impl Context {
             inspection: None,
         }
     }
+
+    /// A context of its own with the same clock and TLS configurations.
+    pub(super) fn apart(&self) -> Self {
+        Self {
+            clock: self.clock.clone(),
+            telemetry: Telemetry::new(),
+            limits: Limits::default(),
+            maintenance: Calendar::default(),
+            tls: Arc::clone(&self.tls),
+            stalls: None,
+            held: None,
+            inspection: None,
+        }
+    }
+
     /// This context with somebody who looks into its runs.
     pub(super) fn inspected_by(&self, inspection: Arc<Inspection>) -> Self {
         Self { inspection: Some(inspection), ..self.clone() }
