@@ -2,7 +2,9 @@
 //! and of the shapes of their answers.
 
 use super::json::{self, Shape, VERSION, list, refer};
-use super::json::{alerts, changes, incidents, phones, probes, runs, silences, slos, status};
+use super::json::{
+    alerts, calibration, changes, incidents, phones, probes, runs, silences, slos, status,
+};
 use super::operations::{Operation, operations};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -100,6 +102,7 @@ fn schemas() -> Value {
         "Done": of(&json::DONE),
         "Document": { "type": "object", "description": "An OpenAPI 3.1 document" },
         "Status": of(&status::STATUS),
+        "Calibration": of(&calibration::CALIBRATION),
         "Slo": slos::SLO.schema(),
         "Slos": listed("slos", "Slo"),
         "SloEvidence": of(&slos::EVIDENCE),

@@ -1,7 +1,7 @@
 //! Every JSON operation in one table, from which the router and `/api/openapi.json` are both made.
 
 use super::json::{
-    alerts, changes, daemon, incidents, phones, probes, runs, silences, slos, status,
+    alerts, calibration, changes, daemon, incidents, phones, probes, runs, silences, slos, status,
 };
 use super::openapi;
 use super::server::ApiState;
@@ -30,13 +30,19 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 /// Those that only tell.
-fn reads() -> [Operation; 14] {
+fn reads() -> [Operation; 15] {
     [
         get(
             "/api/status",
             "Status",
             "Whether anything is wrong, and how fresh the data is",
             status::status,
+        ),
+        get(
+            "/api/calibration",
+            "Calibration",
+            "What this instrument measures too much on this machine",
+            calibration::calibration,
         ),
         get("/api/slos", "Slos", "Where every SLO stands", slos::slos),
         get(

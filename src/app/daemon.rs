@@ -10,8 +10,8 @@ use super::recount::Recount;
 use super::reload::{self, Source};
 use super::replay::Replayed;
 use super::{
-    checkpoint_loop, deliver_loop, evaluate_loop, fold_loop, intents, opening, replay, results,
-    watch,
+    calibrate_loop, checkpoint_loop, deliver_loop, evaluate_loop, fold_loop, intents, opening,
+    replay, results, watch,
 };
 use crate::alert::Core;
 use crate::api::blackbox::Blackbox;
@@ -27,6 +27,7 @@ use crate::journal::files::SystemFiles;
 use crate::journal::{self, Sinks};
 use crate::model::series::History;
 use crate::notify::{Courier, CourierConfig};
+use crate::probe::reference::Calibration;
 use crate::probe::spec::ProbeSpec;
 use crate::probe::{self, Scheduler, SchedulerError};
 use crate::store::data_dir::DataDir;
@@ -35,7 +36,7 @@ use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -69,6 +70,8 @@ pub struct Running {
     pub context: probe::Context,
     /// Probes on request.
     pub blackbox: Arc<Blackbox>,
+    /// What the instrument measures too much, as it was found last.
+    pub calibration: RwLock<Option<Arc<Calibration>>>,
     /// Deliveries.
     pub courier: Courier,
     /// Ends what a reload starts.
@@ -186,12 +189,9 @@ pub async fn run(
         servers.clone(),
     ));
     servers.spawn(front_door::account(Arc::clone(&door), servers.clone()));
-    let last_epoch = tokio::spawn(checkpoint_loop::run(
-        engine.clone(),
-        checkpoints.clone(),
-        epoch,
-        deciders.clone(),
-    ));
+    let until = deciders.clone();
+    let epochs = checkpoint_loop::run(engine.clone(), checkpoints.clone(), epoch, until);
+    let last_epoch = tokio::spawn(epochs);
     reload::journal_revision(&engine, &settings).await;
     let settings = Arc::new(settings);
     let running = Arc::new(Running {
@@ -203,13 +203,13 @@ pub async fn run(
         scheduler,
         context,
         blackbox,
+        calibration: RwLock::default(),
         courier,
         deciders: deciders.clone(),
         reloads: Mutex::new((None, gaps.iter().map(|gap| gap.change(now)).collect())),
     });
     handle.lead_to(&running);
-    servers.spawn(watch::reload_on_hangup(Arc::clone(&running), hangup, servers.clone()));
-    servers.spawn(watch::reload_on_change(Arc::clone(&running), servers.clone()));
+    keep_watch(&running, hangup, servers);
 
     started(addresses);
     tokio::select! {
@@ -241,6 +241,14 @@ fn start_probes(
     deciders.spawn(intents::run(engine.clone(), Arc::clone(&unwritten), notes));
     deciders.spawn(results::run(engine.clone(), exporter, finished, unwritten));
     Ok(scheduler)
+}
+
+/// Reloads when asked to or files change, and calibrates, until the servers end.
+fn keep_watch(running: &Arc<Running>, hangup: Signal, servers: &Shutdown) {
+    let running = || Arc::clone(running);
+    servers.spawn(watch::reload_on_hangup(running(), hangup, servers.clone()));
+    servers.spawn(watch::reload_on_change(running(), servers.clone()));
+    servers.spawn(calibrate_loop::run(running(), servers.clone()));
 }
 
 /// What all runs of probes share.

@@ -53,7 +53,7 @@ impl Handle {
             settings.probes.iter().map(|probe| (probe.name.clone(), schedule(probe))).collect()
         });
         let (config_problem, reloads): (Option<ConfigProblem>, Vec<ChangeView>) =
-            running.map(|running| running.reloads.lock().clone()).unwrap_or_default();
+            running.as_ref().map(|running| running.reloads.lock().clone()).unwrap_or_default();
         Surroundings {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             replaying: self.engine.replaying(),
@@ -66,6 +66,7 @@ impl Handle {
             },
             schedules: schedules.unwrap_or_default(),
             started_at: self.started_at,
+            calibration: running.and_then(|running| running.calibration.read().clone()),
         }
     }
 

@@ -6,6 +6,7 @@
 //! state to disk. [`replay`], [`recount`] and [`rebuild`] read the journal again: after a start, for
 //! new indicators, and for history that did not open.
 
+mod calibrate_loop;
 pub mod checkpoint_loop;
 pub mod cli;
 pub mod collector;

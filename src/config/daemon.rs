@@ -20,6 +20,8 @@ use url::Url;
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
 const HOUR: Duration = Duration::from_secs(3_600);
+/// How often a calibration may be: each takes some seconds of loopback traffic.
+const CALIBRATION: std::ops::RangeInclusive<Duration> = Duration::from_secs(600)..=YEAR;
 /// A token that is shorter can be guessed.
 const MIN_TOKEN: usize = 16;
 
@@ -84,6 +86,9 @@ pub(super) fn read(
         }
         if let Some(node) = fields.get("blackbox") {
             daemon.blackbox_allowed = super::modules::allow(cx, node);
+        }
+        if let Some(node) = fields.get("calibration") {
+            daemon.calibration_every = calibration(cx, node, daemon.calibration_every);
         }
         let phones = fields.get("phones").map(|node| phones(cx, node));
         (daemon, phones.unwrap_or_default())
@@ -216,6 +221,15 @@ fn log(cx: &Context<'_>, node: &Node, daemon: &mut Daemon) {
             }
         }
     });
+}
+
+/// `calibration: { every: 6h }`, or `off`.
+fn calibration(cx: &Context<'_>, node: &Node, default: Option<Duration>) -> Option<Duration> {
+    if let Value::Map(_) = &node.value {
+        let every = cx.fields(node, "calibration", |fields| fields.duration("every", CALIBRATION));
+        return every.flatten().or(default);
+    }
+    cx.choice(node, "calibration", &[("off", None)]).unwrap_or(default)
 }
 
 /// `export: { otlp: { endpoint, protocol, headers, probes, own } }`.

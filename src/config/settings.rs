@@ -86,6 +86,8 @@ pub struct Daemon {
     pub programs_allowed: Vec<PathBuf>,
     /// Targets that requests may have probed, where a list of them is given.
     pub blackbox_allowed: Option<Vec<AllowedTarget>>,
+    /// How often the instrument's own error is measured; never without.
+    pub calibration_every: Option<Duration>,
 }
 
 /// How much of the journal stays.
@@ -185,6 +187,7 @@ impl Default for Daemon {
             limits: Vec::new(),
             programs_allowed: Vec::new(),
             blackbox_allowed: None,
+            calibration_every: Some(Duration::from_secs(6 * 3_600)),
         }
     }
 }

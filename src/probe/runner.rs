@@ -94,6 +94,20 @@ impl Context {
         Self { register: Some(register), ..self }
     }
 
+    /// A context whose metrics, limits and streams are its own.
+    pub(super) fn apart(&self) -> Self {
+        Self {
+            telemetry: Telemetry::new(),
+            limits: Limits::default(),
+            maintenance: Calendar::default(),
+            stalls: None,
+            held: None,
+            register: None,
+            inspection: None,
+            ..self.clone()
+        }
+    }
+
     /// This context with somebody who looks into its runs.
     pub(super) fn inspected_by(&self, inspection: Arc<Inspection>) -> Self {
         Self { inspection: Some(inspection), ..self.clone() }

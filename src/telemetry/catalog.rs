@@ -138,6 +138,11 @@ catalog! {
     probe_start_lateness_seconds: Histogram = "radiosonde_probe_start_lateness_seconds",
     /// Longest stall of the probe runtime in the last ten seconds.
     probe_runtime_stall_seconds: Gauge = "radiosonde_probe_runtime_stall_seconds",
+    /// What latencies measured on this machine are too large by, at the last calibration: of probes, and of a
+    /// bare client that does nothing else.
+    calibration_error_seconds: GaugeVec = "radiosonde_calibration_error_seconds" ["protocol", "client", "quantile"],
+    /// Unix time of the last calibration.
+    calibration_last_success_timestamp_seconds: Gauge = "radiosonde_calibration_last_success_timestamp_seconds",
     /// Probe runs dropped because nobody took the result.
     probe_results_dropped_total: IntCounter = "radiosonde_probe_results_dropped_total",
     /// Announcements of probe runs that were not kept: after a kill nothing cleans up behind those runs.

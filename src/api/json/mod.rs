@@ -6,6 +6,7 @@
 //! `"version": 1`, errors too.
 
 pub mod alerts;
+pub mod calibration;
 pub mod changes;
 pub mod daemon;
 pub mod incidents;

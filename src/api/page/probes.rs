@@ -10,6 +10,7 @@ use super::view::{CellState, PageView, ProbeView, StripCell};
 use crate::base::clock::UnixNanos;
 use crate::base::duration::humane;
 use crate::model::probe::{Outcome, ProbeRun, StepResult};
+use crate::probe::reference::{Calibration, Percentiles};
 use maud::{Markup, html};
 
 /// Names beside a small waterfall, as many as it has rows.
@@ -30,6 +31,7 @@ pub(super) fn section(view: &PageView) -> Markup {
         html! {
             (legend(true))
             div .cards { @for probe in &probes { (card(view.now, probe)) } }
+            @if let Some(calibration) = &view.calibration { (trust(view.now, calibration)) }
         }
     };
     counted("probes", "Probes", probes.len(), &body)
@@ -50,6 +52,27 @@ pub(super) fn legend(with_phases: bool) -> Markup {
             @for (class, height, word) in cells { span .strip { (swatch(class, height, 12 - height)) (word) } }
         }
     }
+}
+
+/// How far figures can be trusted on this machine.
+fn trust(now: UnixNanos, calibration: &Calibration) -> Markup {
+    let Percentiles { p50, p99, .. } = calibration.overall.errors;
+    let bare = calibration.overall.bare_errors;
+    let level = if calibration.is_within_limit() { Level::Good } else { Level::Warning };
+    html! {
+        p .calm .trust {
+            @if level == Level::Warning { (sign(level)) }
+            "Latencies of this instrument are too large by "
+            a href="/api/calibration" { (excess(p50)) " at p50, " (excess(p99)) " at p99" }
+            "; those of a bare client by " (excess(bare.p50)) " and " (excess(bare.p99))
+            ". Measured " (clock(now, calibration.at)) "."
+        }
+    }
+}
+
+/// An error of measuring; below zero there is none to speak of.
+fn excess(ns: i64) -> String {
+    format!("{:.2} ms", (ns.max(0) as f64 / 1e4).round() / 1e2)
 }
 
 fn card(now: UnixNanos, probe: &ProbeView) -> Markup {

@@ -69,6 +69,8 @@ async fn evidence_is_told() {
     for (path, pointer, expected) in [
         ("/api/status", "/verdict/level", json!("bad")),
         ("/api/status", "/firing", json!(1)),
+        ("/api/calibration", "/calibration/overall/error_ns/p50", json!(110_000)),
+        ("/api/calibration", "/calibration/protocols/0/protocol", json!("http")),
         ("/api/slos", "/slos/0/total", json!(1)),
         ("/api/slos/echo-fast", "/runs/0/id", json!(RUN)),
         ("/api/slos/send-on-phones", "/spans/0/attributes/region", json!("ap-south")),

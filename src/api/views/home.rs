@@ -47,6 +47,7 @@ fn judged(core: &Core, around: &Surroundings, now: UnixNanos) -> PageView {
         firing: firing::all(core, now),
         budgets: core.policy.slos.iter().map(|slo| budget::view(core, slo, now)).collect(),
         endpoints: around.endpoints.clone(),
+        calibration: around.calibration.clone(),
         ..PageView::default()
     }
 }

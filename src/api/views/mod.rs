@@ -32,6 +32,7 @@ use crate::alert::Core;
 use crate::base::clock::UnixNanos;
 use crate::model::alert::Incident;
 use crate::model::objective::Slo;
+use crate::probe::reference::Calibration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -54,6 +55,8 @@ pub struct Surroundings {
     pub schedules: BTreeMap<String, String>,
     /// When the daemon started.
     pub started_at: UnixNanos,
+    /// What the instrument measures too much, as it was found last.
+    pub calibration: Option<Arc<Calibration>>,
 }
 
 impl Surroundings {

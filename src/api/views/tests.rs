@@ -8,6 +8,7 @@ use crate::model::matcher::Where;
 use crate::model::objective::{Indicator, Source, workbook_pairs};
 use crate::model::probe::{ProbeRun, RunId, StepResult};
 use crate::model::slot::Slot;
+use crate::probe::reference::{Protocol, Sample};
 use crate::store::history::MemoryHistory;
 use std::time::Duration;
 
@@ -64,7 +65,10 @@ pub(in crate::api) fn core(slos: Vec<Arc<Slo>>) -> Core {
 /// Two probes, of which one never ran.
 pub(in crate::api) fn around() -> Surroundings {
     let schedules = ["echo", "new"].map(|name| (name.to_owned(), "10s".to_owned())).into();
-    Surroundings { version: "1".to_owned(), schedules, started_at: NOW, ..Default::default() }
+    let sample = Sample { error_ns: 110_000, stated_ns: 5, bare_error_ns: -90_000 };
+    let calibration = Calibration::of(NOW, &[(Protocol::Http, vec![sample])]).map(Arc::new);
+    let version = "1".to_owned();
+    Surroundings { version, schedules, started_at: NOW, calibration, ..Default::default() }
 }
 
 /// Guarantees that one run shows up in every part of the home page that speaks of it, that a probe

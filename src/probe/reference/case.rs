@@ -89,13 +89,26 @@ impl Instrument {
         protocols: &[Protocol],
         delays: &[Duration],
     ) -> Result<(Self, Vec<Case>), ReferenceError> {
+        Self::start_beside(&Context::new(clock, Telemetry::new()), protocols, delays)
+    }
+
+    /// The same beside another instrument, without reading the system's certificate authorities again:
+    /// neither its limits and maintenance nor its metrics know of these runs.
+    ///
+    /// # Errors
+    /// As [`Instrument::start`].
+    pub fn start_beside(
+        context: &Context,
+        protocols: &[Protocol],
+        delays: &[Duration],
+    ) -> Result<(Self, Vec<Case>), ReferenceError> {
+        let (context, clock) = (context.apart(), context.clock.clone());
         let cases = protocols
             .iter()
             .flat_map(|protocol| delays.iter().map(|delay| Case::new(*protocol, *delay, &clock)))
             .collect::<Result<Vec<Case>, ReferenceError>>()?;
         let probes = cases.iter().map(|case| Arc::clone(&case.probe)).collect();
         let (sender, results) = mpsc::channel(1);
-        let context = Context::new(clock.clone(), Telemetry::new());
         let scheduler =
             Scheduler::start(context, sender, probes).map_err(ReferenceError::Instrument)?;
         Ok((Self { scheduler, clock, _results: results }, cases))

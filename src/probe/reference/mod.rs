@@ -12,10 +12,12 @@
 mod bare;
 mod case;
 mod error;
+mod figures;
 mod server;
 
 pub use case::{Case, Instrument, ReferenceError};
 pub use error::{LIMIT, Percentiles, Sample};
+pub use figures::{Calibration, Figures};
 pub use server::DelayServer;
 
 use crate::model::probe::names;

@@ -195,6 +195,7 @@ fn the_home_page_answers_in_order() {
         "id=\"probes\"",
         "href=\"/runs/",
         "lost: no event with type=tick",
+        "href=\"/api/calibration\">0.17 ms at p50",
         "id=\"phones\"",
         "app by network",
         "id=\"changes\"",

@@ -22,6 +22,8 @@ pub use phones::{MatrixCell, MatrixView, PhoneApp, PhoneSlo, PhonesView};
 pub use probe::{CellState, HeatColumn, ProbeView, QuantilePoint, StripCell};
 
 use crate::base::clock::UnixNanos;
+use crate::probe::reference::Calibration;
+use std::sync::Arc;
 
 /// The home page.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +50,8 @@ pub struct PageView {
     pub changes: Vec<ChangeView>,
     /// Where phones send to, for people who have none yet.
     pub endpoints: Endpoints,
+    /// What the instrument measures too much; none before that was found out.
+    pub calibration: Option<Arc<Calibration>>,
 }
 
 /// Whether budgets and alerts can be believed yet.

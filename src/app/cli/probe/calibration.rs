@@ -5,7 +5,7 @@ use super::super::palette::{BAD, DIM, Mark, paint};
 use super::super::table::{Column, render};
 use crate::base::clock::nanos;
 use crate::base::duration;
-use crate::probe::reference::{Case, LIMIT, Percentiles, Protocol, Sample};
+use crate::probe::reference::{Case, Figures, LIMIT, Percentiles, Protocol, Sample};
 use comfy_table::Cell;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -22,15 +22,6 @@ struct Row {
     protocol: Protocol,
     delay: Duration,
     figures: Figures,
-}
-
-/// What samples come to.
-struct Figures {
-    runs: usize,
-    errors: Percentiles,
-    stated: Percentiles,
-    beyond_stated: usize,
-    bare_errors: Percentiles,
 }
 
 // === impl Calibration ===
@@ -105,7 +96,7 @@ bare:   the same by a blocking client that does nothing else
             "version": 1,
             "limit_ns": nanos(LIMIT),
             "within_limit": self.is_within_limit(),
-            "overall": self.overall.as_ref().map(Figures::json),
+            "overall": self.overall.as_ref().map(json_of),
             "cases": cases,
         })
     }
@@ -157,7 +148,7 @@ impl Row {
     }
 
     fn json(&self) -> Value {
-        let mut figures = self.figures.json();
+        let mut figures = json_of(&self.figures);
         if let Some(members) = figures.as_object_mut() {
             let _ = members.insert("protocol".to_owned(), self.protocol.as_str().into());
             let _ = members.insert("delay_ns".to_owned(), nanos(self.delay).into());
@@ -166,33 +157,16 @@ impl Row {
     }
 }
 
-// === impl Figures ===
-
-impl Figures {
-    fn of(samples: &[Sample]) -> Option<Self> {
-        Some(Self {
-            runs: samples.len(),
-            errors: Sample::errors(samples)?,
-            stated: Sample::stated(samples)?,
-            beyond_stated: samples.iter().filter(|sample| sample.is_beyond_stated()).count(),
-            bare_errors: Sample::bare_errors(samples)?,
-        })
-    }
-
-    fn is_beyond_limit(&self) -> bool {
-        i128::from(self.errors.p50) > nanos(LIMIT).into()
-    }
-
-    fn json(&self) -> Value {
-        let percentiles = |of: &Percentiles| json!({ "p50": of.p50, "p90": of.p90, "p99": of.p99 });
-        json!({
-            "runs": self.runs,
-            "error_ns": percentiles(&self.errors),
-            "stated_ns": percentiles(&self.stated),
-            "beyond_stated": self.beyond_stated,
-            "bare_error_ns": percentiles(&self.bare_errors),
-        })
-    }
+/// The members of figures.
+fn json_of(figures: &Figures) -> Value {
+    let percentiles = |of: &Percentiles| json!({ "p50": of.p50, "p90": of.p90, "p99": of.p99 });
+    json!({
+        "runs": figures.runs,
+        "error_ns": percentiles(&figures.errors),
+        "stated_ns": percentiles(&figures.stated),
+        "beyond_stated": figures.beyond_stated,
+        "bare_error_ns": percentiles(&figures.bare_errors),
+    })
 }
 
 /// Milliseconds to the hundredth: finer is chance.
