@@ -191,7 +191,7 @@ fn identity(run: &ProbeRun) -> Markup {
     });
     let found = run.steps.iter().flat_map(|step| {
         let of = move |name: &str| format!("{name} of {}", step.name);
-        step.attributes.iter().map(move |(name, value)| (of(name), code(value)))
+        step.attributes.iter().map(move |(name, value)| (of(name), code(&value.shown(name))))
     });
     let known = [
         ("Trace id".to_owned(), code(&run.id.to_hex())),
