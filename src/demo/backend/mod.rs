@@ -12,7 +12,11 @@ mod grpc;
 mod hub;
 mod mqtt;
 mod names;
+#[cfg(feature = "http3")]
+mod quic;
 mod rest;
+mod secure;
+mod sockets;
 mod updates;
 
 use super::conditions::Conditions;
@@ -36,7 +40,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{error, warn};
 
-pub use names::{NAMES_ADDRESS, NameSockets, start_names};
+pub use names::{NAMES_ADDRESS, start_names};
+pub use secure::{SECURE_ADDRESS, start_secure};
+pub use sockets::TwinSockets;
 
 /// Where the shipped probes expect the back end.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:7070";
