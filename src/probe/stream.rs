@@ -35,7 +35,7 @@ const MAX_BYTES_OF_STEP: usize = 256 << 20;
 /// However many they are, each keeps so many.
 const MIN_BYTES: usize = 16 << 10;
 /// So long may it take to write a farewell; the answer is not waited for.
-const FAREWELL: Duration = Duration::from_millis(50);
+pub(super) const FAREWELL: Duration = Duration::from_millis(50);
 /// A single message or event may not be longer.
 pub(super) const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
