@@ -18,6 +18,8 @@ mod rest;
 mod secure;
 mod sockets;
 mod updates;
+#[cfg(feature = "webrtc")]
+mod webrtc;
 
 use super::conditions::Conditions;
 use crate::base::clock::Clock;
@@ -80,8 +82,8 @@ struct Shared {
 /// requests that are being answered. Streams end at once.
 ///
 /// Routes: WebSocket `/chat` and `/rooms/{id}`; `POST` and `GET /rooms/{id}/messages`;
-/// `GET /messages/{id}`; SSE `GET /feed`; long polling `GET /rooms/{id}/updates`; `GET /health`; gRPC `demo.Chat`, health and reflection. On
-/// loopback, datagrams to the same address are answered as well.
+/// `GET /messages/{id}`; SSE `GET /feed`; long polling `GET /rooms/{id}/updates`; `GET /health`; gRPC `demo.Chat`, health and reflection;
+/// `POST /webrtc`, where the build has it. On loopback, datagrams to the same address are answered as well.
 pub async fn start_backend(listener: TcpListener, conditions: Arc<Conditions>, shutdown: Shutdown) {
     let clock = Clock::system();
     let service = Service(Arc::new(Shared {
@@ -121,7 +123,10 @@ fn router(service: Service) -> Router {
         .route("/rooms/{id}/messages", post(rest::publish).get(rest::history))
         .route("/messages/{id}", get(rest::message))
         .route_layer(from_fn_with_state(service.clone(), rest::weather));
-    Router::new()
+    let router = Router::new();
+    #[cfg(feature = "webrtc")]
+    let router = router.merge(webrtc::routes(&service));
+    router
         .route("/chat", get(chat::echo))
         .route("/rooms/{id}", get(chat::room))
         .route("/feed", get(feed::feed))
