@@ -9,6 +9,7 @@ mod budget;
 mod heatmap;
 mod line;
 mod matrix;
+mod spread;
 mod strip;
 mod waterfall;
 
@@ -16,8 +17,9 @@ pub use budget::budget;
 pub use heatmap::{Heatmap, heatmap};
 pub use line::{Chart, Keep, Trace, chart};
 pub use matrix::cell;
+pub use spread::{Spread, spread};
 pub use strip::strip;
-pub use waterfall::{ROW_HEIGHT, bar, gave_up, rest, waterfall};
+pub use waterfall::{ROW_HEIGHT, bar, gave_up, hatched, rest, swatch, waterfall};
 
 use maud::{Markup, html};
 
