@@ -195,6 +195,9 @@ async fn probes_are_selected_by_name_and_label() {
     check(&["--label", "owner=chat"], &["good", "bad"]);
     check(&["--label", "owner=chat", "--label", "region!=eu"], &["bad"]);
     check(&["?ood", "--label", "owner=~ch.*", "--repeat", "2"], &["good", "good"]);
+    let said = radiosonde(dir.path(), &["probe", "--schema"]);
+    let schema: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((said.code, &schema["properties"]["version"]["const"]), (0, &Value::from(1)));
 }
 
 /// Guarantees a report that CI systems read: a suite a probe, a case a step with its time and output,

@@ -4,6 +4,7 @@
 //! which the storage engines stand. Neighbouring floors meet through these types.
 
 pub mod alert;
+pub mod attribute;
 pub mod evidence;
 pub mod histogram;
 pub mod labels;

@@ -3,6 +3,7 @@
 //! Made by `probe/`, carried as OTLP spans (`wire::probe_spans`), folded by `aggregate/`. All
 //! durations are integer nanoseconds of the monotonic clock.
 
+use super::attribute::Attribute;
 use super::labels::Labels;
 use crate::base::clock::UnixNanos;
 
@@ -119,7 +120,9 @@ pub struct StepResult {
     pub status: Option<u16>,
     /// What else was found out about the target, in order: name and value, by the names of
     /// OpenTelemetry where it has one (`tls.protocol.version`). No metric is made of it.
-    pub attributes: Vec<(String, String)>,
+    pub attributes: Vec<Attribute>,
+    /// What came over the stream that this step opened, to the end of the run, as it came.
+    pub messages: Messages,
     /// Why the step failed.
     pub failure: Option<Failure>,
     /// The span id under which the target saw this step.
@@ -144,6 +147,28 @@ macro_rules! meanings {
             }
         }
     };
+}
+
+/// The messages of a step's streams, first ones first.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Messages {
+    /// When each of them came.
+    pub stamps: Vec<MessageStamp>,
+    /// How many more came, of which no stamp is kept.
+    pub omitted: u64,
+}
+
+/// A message that came over a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageStamp {
+    /// When the read returned that completed it, from the run's actual start.
+    pub offset_ns: u64,
+    /// Its length, without framing.
+    pub size_bytes: u32,
+    /// Which of the step's streams it came over, from 1; 0 where there is one alone.
+    pub receiver: u32,
+    /// A step was waiting for it, and took it.
+    pub matched: bool,
 }
 
 meanings! {

@@ -105,7 +105,7 @@ impl Chain {
         record.attribute("tls.server.issuer", own.issuer.as_str());
         record.attribute("tls.server.x509.alternative_names", own.names.join(", "));
         record.attribute("tls.server.not_after", date(own.not_after));
-        record.attribute("tls.server.chain.length", self.length.to_string());
+        record.attribute("tls.server.chain.length", self.length);
         record.attribute("tls.server.chain.not_after", date(self.first_to_expire().not_after));
     }
 

@@ -6,10 +6,11 @@
 use super::check::FilledText;
 use super::dial::StepContext;
 use super::failure::{Attempt, failure, quote};
+use super::inbox::{Received, StreamEnd};
 use super::json_match;
 use super::record::StepRecord;
 use super::spec::Expect;
-use super::stream::{OpenStream, Received, StreamEnd};
+use super::stream::OpenStream;
 use super::template::Variables;
 use crate::base::clock::MonoNanos;
 use crate::base::duration::humane;

@@ -70,7 +70,7 @@ where
     match first_failure {
         Some(failure) => Err(failure),
         None => {
-            record.attribute("fanout.receivers", step.count.to_string());
+            record.attribute("fanout.receivers", step.count);
             record.phase(Phase::Subscribe, from, record.now());
             Ok(None)
         }
@@ -159,16 +159,14 @@ fn of_receiver(cause: &Failure, number: u32, count: u32) -> Failure {
 impl Spread {
     /// First, median, ninety-ninth percentile and last receiver, and how far apart they are.
     fn note(&self, receivers: usize, record: &mut StepRecord) {
-        record.attribute("fanout.received", format!("{} of {receivers}", self.0.len()));
+        record.attribute("fanout.receivers", receivers);
+        record.attribute("fanout.received", self.0.len());
         let (Some(first), Some(last)) = (self.0.first(), self.0.last()) else { return };
-        let mut put = |name: &str, ns: u64| {
-            record.attribute(name, humane(Duration::from_nanos(ns)));
-        };
-        put("fanout.first", *first);
-        put("fanout.median", self.at(50));
-        put("fanout.p99", self.at(99));
-        put("fanout.last", *last);
-        put("fanout.spread", last - first);
+        record.attribute("fanout.first_ns", *first);
+        record.attribute("fanout.median_ns", self.at(50));
+        record.attribute("fanout.p99_ns", self.at(99));
+        record.attribute("fanout.last_ns", *last);
+        record.attribute("fanout.spread_ns", last - first);
     }
 
     /// A percentile by nearest rank.

@@ -7,8 +7,9 @@
 use super::deadline::Deadline;
 use super::dial::StepContext;
 use super::failure::{Attempt, failure};
+use super::inbox::StreamEnd;
 use super::record::StepRecord;
-use super::stream::{self, OpenStream, StreamEnd};
+use super::stream::{self, OpenStream};
 use crate::base::clock::{Clock, MonoNanos};
 use crate::base::duration::humane;
 use crate::model::probe::{FailureReason, Phase};
@@ -71,9 +72,9 @@ pub(super) async fn run(
     let mut pings = Pings::default();
     let clock = &with.context.clock;
     let noticed = watch(&step.heartbeat, stream, &until, clock, &mut pings).await?;
-    record.attribute("heartbeat.pings", pings.sent.to_string());
+    record.attribute("heartbeat.pings", pings.sent);
     if let Some(slowest) = pings.slowest {
-        record.attribute("heartbeat.slowest_ms", format!("{:.3}", slowest.as_secs_f64() * 1e3));
+        record.attribute("heartbeat.slowest_ns", slowest);
         record.value(slowest);
     }
     record.phase(Phase::Wait, began, record.now());

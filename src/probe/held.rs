@@ -87,9 +87,9 @@ impl Held {
             gap = gap.max(longest);
         }
         record.attribute("connection", "reused");
-        record.attribute("held.seconds", format!("{:.3}", now.since(kept.since).as_secs_f64()));
-        record.attribute("held.messages", messages.to_string());
-        record.attribute("held.longest_gap_ms", format!("{:.3}", gap.as_secs_f64() * 1e3));
+        record.attribute("held.duration_ns", now.since(kept.since));
+        record.attribute("held.messages", messages);
+        record.attribute("held.longest_gap_ns", gap);
         Some(streams)
     }
 
@@ -178,7 +178,7 @@ impl Teller {
             name: self.step.clone(),
             protocol: "held".to_owned(),
             target,
-            attributes: vec![("held.seconds".to_owned(), format!("{:.3}", held as f64 / 1e9))],
+            attributes: vec![("held.duration_ns".to_owned(), held.into())],
             failure: Some(failure.clone()),
             span_id: rand::random(),
             ..StepResult::default()

@@ -168,8 +168,7 @@ fn judge(
 /// What a body that streams is known by.
 fn note_flow(step: &HttpStep, flow: &Flow, record: &mut StepRecord) {
     if flow.chunks > 1 || step.flow_checks != FlowChecks::default() {
-        record.attribute("http.response.chunks", flow.chunks.to_string());
-        let gap = format!("{:.1}", flow.max_gap.as_secs_f64() * 1e3);
-        record.attribute("http.response.max_gap_ms", gap);
+        record.attribute("http.response.chunks", flow.chunks);
+        record.attribute("http.response.max_gap_ns", flow.max_gap);
     }
 }

@@ -15,6 +15,7 @@ use super::opening::{open_step, since};
 use super::record::StepRecord;
 use super::runner::Context;
 use super::spec::{Action, ProbeSpec, Repeat, Step};
+use super::stamps;
 use super::stream::{Findings, OpenStream};
 use super::template::{Variables, wanting};
 use super::{grpc, http, ledger, stream, stun, tcp, tls_handshake, turn, udp};
@@ -148,6 +149,7 @@ impl<'a> Journey<'a> {
     /// Ends the streams politely and hands back the results of all steps. Where the run passed, streams
     /// that are to be held stay open.
     pub(super) async fn hang_up(mut self, passed: bool) -> Vec<StepResult> {
+        self.note_messages();
         if let (true, Some(held)) = (passed, &self.context.held) {
             for step in &self.spec.steps {
                 let Some(hold) = step.hold else { continue };
@@ -168,6 +170,17 @@ impl<'a> Journey<'a> {
             network.describe(&mut self.steps);
         }
         self.steps
+    }
+
+    /// Tells of what came over the streams that steps opened.
+    fn note_messages(&mut self) {
+        for result in &mut self.steps {
+            let mut own =
+                self.streams.iter().filter(|stream| stream.step == result.name).peekable();
+            if own.peek().is_some() {
+                result.messages = stamps::of_streams(own, self.started);
+            }
+        }
     }
 
     async fn take_step(&mut self, step: &Step, deadline: &Deadline) -> Option<Failure> {
@@ -440,6 +453,6 @@ async fn send_all(
     }
     // One phase for all: each of them a span would be more than anybody reads or a collector takes.
     record.phase(Phase::Send, first.unwrap_or(began), last);
-    record.attribute("send.messages", repeat.count.to_string());
+    record.attribute("send.messages", repeat.count);
     Ok(())
 }

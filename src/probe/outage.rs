@@ -4,9 +4,10 @@
 use super::dial::StepContext;
 use super::failure::{Attempt, failure};
 use super::heartbeat::{self, Heartbeat, Noticed, Pings};
+use super::inbox::StreamEnd;
 use super::link::Cut;
 use super::record::StepRecord;
-use super::stream::{self, OpenStream, StreamEnd};
+use super::stream::{self, OpenStream};
 use crate::model::probe::{FailureReason, Phase};
 
 /// How the connection goes away, and how that is noticed.

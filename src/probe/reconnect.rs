@@ -10,10 +10,11 @@ use super::dial::StepContext;
 use super::expect::Wanted;
 use super::failure::{Attempt, failure, quote};
 use super::fallback;
+use super::inbox::{Received, State};
 use super::opening::connect;
 use super::record::StepRecord;
 use super::spec::{Action, Expect, HeaderText, WebSocketStep};
-use super::stream::{self, OpenStream, Received, State};
+use super::stream::{self, OpenStream};
 use super::template::Variables;
 use crate::base::clock::MonoNanos;
 use crate::base::duration::humane;
@@ -102,9 +103,9 @@ pub(super) async fn run(
     let opened = next.opened;
     record.talks("reconnect", next.target.to_string());
     // What MQTT says of a session is known before the first message.
-    let kept = record.found("mqtt.session_present").map(|present| present == "true");
+    let kept = record.found("mqtt.session_present").map(|kept| *kept == true.into());
     let boundary = stream.resume_over(next);
-    record.attribute("reconnect.open_ms", milliseconds(opened.since(began)));
+    record.attribute("reconnect.open_ns", opened.since(began));
     if let Some(text) = &step.send {
         let _ = stream::send(variables.fill(text)?, stream, with, record).await?;
     }
@@ -181,7 +182,7 @@ fn judge(
     };
     record.attribute("resume.outcome", if missed == 0 { "resumed" } else { "resumed with a gap" });
     if number.is_some() {
-        record.attribute("resume.missed", missed.to_string());
+        record.attribute("resume.missed", missed);
         let name = format!("at most {} messages are missed", step.max_missed);
         let holds = missed <= step.max_missed;
         record.check(name.clone(), if holds { Ok(()) } else { Err(missed.to_string()) });
@@ -212,10 +213,6 @@ fn refused(
     record.attribute("resume.outcome", "refused");
     record.check("the stream goes on".to_owned(), Err(words.to_owned()));
     failure(FailureReason::Check, format!("resume refused: over {} {words}", stream.target))
-}
-
-fn milliseconds(time: Duration) -> String {
-    format!("{:.3}", time.as_secs_f64() * 1e3)
 }
 
 fn number(message: &Received, pointer: &str) -> Option<u64> {

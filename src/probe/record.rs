@@ -5,8 +5,9 @@
 
 use super::failure::quote;
 use super::link::Link;
+use super::stamps::Stamps;
 use crate::base::clock::{Clock, MonoNanos, nanos};
-use crate::base::duration::humane;
+use crate::model::attribute::AttributeValue;
 use crate::model::probe::{CheckResult, Failure, Phase, PhaseTiming, StepResult};
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,14 +123,24 @@ impl StepRecord {
     }
 
     /// Something that was found out about the target, see [`StepResult::attributes`].
-    pub(super) fn attribute(&mut self, name: &str, value: impl Into<String>) {
-        self.result.attributes.push((name.to_owned(), quote(&value.into())));
+    pub(super) fn attribute(&mut self, name: &str, value: impl Into<AttributeValue>) {
+        let value = match value.into() {
+            AttributeValue::Text(text) => AttributeValue::Text(quote(&text)),
+            other => other,
+        };
+        self.result.attributes.push((name.to_owned(), value));
+    }
+
+    /// What came over a stream that is the step's own.
+    pub(super) fn messages(&mut self, stamps: &Stamps) {
+        let run_started = self.run_started;
+        self.result.messages = stamps.tell(run_started, 0, usize::MAX);
     }
 
     /// What was found out under that name last.
-    pub(super) fn found(&self, name: &str) -> Option<&str> {
+    pub(super) fn found(&self, name: &str) -> Option<&AttributeValue> {
         let found = self.result.attributes.iter().rev().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str())
+        found.map(|(_, value)| value)
     }
 
     /// A message that waited for our own limits, so long.
@@ -162,7 +173,7 @@ impl StepRecord {
     pub(super) fn finish(mut self, failure: Option<Failure>) -> StepResult {
         let ended = if failure.is_none() { self.cursor } else { self.clock.monotonic() };
         if !self.held.is_zero() {
-            self.attribute("limit.waited", humane(self.held));
+            self.attribute("limit.waited_ns", self.held);
         }
         self.result.duration_ns = nanos(ended.since(self.started));
         self.result.failure = failure;

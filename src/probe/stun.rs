@@ -111,7 +111,7 @@ impl Asked {
         let (from, to) = self.first;
         record.sent = Some(from);
         record.phase(Phase::Send, from, to);
-        record.attribute("stun.retransmissions", (self.requests - 1).to_string());
+        record.attribute("stun.retransmissions", self.requests - 1);
         let Some((answer, arrived)) = self.answer else {
             return Err(self.unanswered(target, with));
         };

@@ -140,10 +140,10 @@ impl Others {
             self.count(bytes);
         }
         if self.duplicates > 0 {
-            record.attribute("udp.datagrams.duplicate", self.duplicates.to_string());
+            record.attribute("udp.datagrams.duplicate", self.duplicates);
         }
         if self.arrived - self.duplicates > 1 {
-            record.attribute("udp.datagrams.received", self.arrived.to_string());
+            record.attribute("udp.datagrams.received", self.arrived);
         }
     }
 

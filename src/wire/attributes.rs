@@ -1,6 +1,7 @@
 //! Reading and writing OTLP attributes.
 
 use super::otlp::{AnyValue, KeyValue, Value};
+use crate::model::attribute::AttributeValue;
 use std::borrow::Cow;
 
 /// An attribute with a text value.
@@ -19,6 +20,30 @@ pub fn integer(key: &str, value: u64) -> KeyValue {
 #[must_use]
 pub fn boolean(key: &str, value: bool) -> KeyValue {
     with(key, Value::BoolValue(value))
+}
+
+/// An attribute of what a step found out.
+#[must_use]
+pub fn scalar(key: &str, value: &AttributeValue) -> KeyValue {
+    let value = match value {
+        AttributeValue::Text(text) => Value::StringValue(text.clone()),
+        AttributeValue::Integer(number) => Value::IntValue(*number),
+        AttributeValue::Double(number) => Value::DoubleValue(*number),
+        AttributeValue::Flag(truth) => Value::BoolValue(*truth),
+    };
+    with(key, value)
+}
+
+/// The value of an attribute that [`scalar`] wrote; none for lists, maps and bytes.
+#[must_use]
+pub fn read_scalar(attribute: &KeyValue) -> Option<AttributeValue> {
+    match attribute.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => Some(AttributeValue::Text(text.clone())),
+        Value::IntValue(number) => Some(AttributeValue::Integer(*number)),
+        Value::DoubleValue(number) => Some(AttributeValue::Double(*number)),
+        Value::BoolValue(truth) => Some(AttributeValue::Flag(*truth)),
+        _ => None,
+    }
 }
 
 fn with(key: &str, value: Value) -> KeyValue {

@@ -1,22 +1,30 @@
 //! A probe run as a tree of OTLP spans, and back: the run, its steps, their phases.
 //!
 //! This is the only form in which a run is journaled, folded, kept as evidence and exported, so a
-//! remote agent needs no protocol of its own. Checks are events of their step's span.
+//! remote agent needs no protocol of its own. Checks are events of their step's span, and so are the
+//! messages of a stream, of the step that opened it; after the first [`MAX_STAMPS`] they are only counted.
 
-use super::attributes::{boolean, find, find_integer, find_text, integer, text};
+use super::attributes::{
+    boolean, find, find_integer, find_text, integer, read_scalar, scalar, text,
+};
 use super::otlp::{
     Event, ExportTraceServiceRequest, InstrumentationScope, KeyValue, Resource, ResourceSpans,
     ScopeSpans, Span, SpanKind, Status, StatusCode, Value,
 };
 use super::semconv::{self, probe as key};
 use crate::base::clock::UnixNanos;
+use crate::model::attribute::Attribute;
 use crate::model::labels::Labels;
 use crate::model::probe::{
-    CheckResult, Failure, FailureReason, Outcome, Phase, PhaseTiming, ProbeRun, RunId, StepResult,
+    CheckResult, Failure, FailureReason, MessageStamp, Messages, Outcome, Phase, PhaseTiming,
+    ProbeRun, RunId, StepResult,
 };
 
 /// The scope under which runs are sent; tells a run from other spans of the daemon.
 pub const SCOPE: &str = "radiosonde.probe";
+
+/// Of a step, no more messages have an event: runs are kept by the hundred.
+pub const MAX_STAMPS: usize = 100;
 
 /// Where the status of a step may stand: of every protocol it once was an HTTP status.
 const STATUS_KEYS: [&str; 3] =
@@ -112,7 +120,13 @@ fn step_span(run: &ProbeRun, step: &StepResult) -> Span {
     attributes.extend(step.status.map(|s| integer(status_key(&step.protocol), s.into())));
     attributes.extend(step.message_latency_ns.map(|ns| integer(key::STEP_MESSAGE_LATENCY, ns)));
     attributes.extend(failure_attributes(step.failure.as_ref()));
-    attributes.extend(step.attributes.iter().map(|(name, value)| text(name, value)));
+    attributes.extend(step.attributes.iter().map(|(name, value)| scalar(name, value)));
+    let omitted =
+        step.messages.omitted + step.messages.stamps.len().saturating_sub(MAX_STAMPS) as u64;
+    if omitted > 0 {
+        attributes.push(integer(key::STEP_MESSAGES_OMITTED, omitted));
+    }
+    let stamps = step.messages.stamps.iter().take(MAX_STAMPS);
     Span {
         trace_id: run.id.0.to_vec(),
         span_id: step.span_id.to_vec(),
@@ -122,7 +136,12 @@ fn step_span(run: &ProbeRun, step: &StepResult) -> Span {
         start_time_unix_nano: started,
         end_time_unix_nano: started + step.duration_ns,
         status: Some(status(step.failure.is_none(), step.failure.as_ref())),
-        events: step.checks.iter().map(|check| check_event(started, check)).collect(),
+        events: step
+            .checks
+            .iter()
+            .map(|check| check_event(started, check))
+            .chain(stamps.map(|stamp| message_event(run, *stamp)))
+            .collect(),
         attributes,
         ..Span::default()
     }
@@ -165,6 +184,18 @@ fn check_event(at: u64, check: &CheckResult) -> Event {
         vec![text(key::CHECK_NAME, &check.name), boolean(key::CHECK_PASSED, check.passed)];
     attributes.extend(check.found.as_ref().map(|found| text(key::CHECK_FOUND, found)));
     Event { time_unix_nano: at, name: key::CHECK_EVENT.to_owned(), attributes, ..Event::default() }
+}
+
+fn message_event(run: &ProbeRun, stamp: MessageStamp) -> Event {
+    let mut attributes = vec![integer(key::MESSAGE_SIZE, stamp.size_bytes.into())];
+    if stamp.receiver > 0 {
+        attributes.push(integer(key::MESSAGE_RECEIVER, stamp.receiver.into()));
+    }
+    if stamp.matched {
+        attributes.push(boolean(key::MESSAGE_MATCHED, true));
+    }
+    let time_unix_nano = run.started().0 + stamp.offset_ns;
+    Event { time_unix_nano, name: key::MESSAGE_EVENT.to_owned(), attributes, ..Event::default() }
 }
 
 fn failure_attributes(failure: Option<&Failure>) -> Vec<KeyValue> {
@@ -245,18 +276,22 @@ fn read_step(root: &Span, step: &Span, phases: &[&Span]) -> StepResult {
             .find_map(|key| find_integer(&step.attributes, key))
             .and_then(|status| status.try_into().ok()),
         attributes: step.attributes.iter().filter_map(found_out).collect(),
+        messages: Messages {
+            stamps: step.events.iter().filter_map(|event| read_message(root, event)).collect(),
+            omitted: find_integer(&step.attributes, key::STEP_MESSAGES_OMITTED).unwrap_or(0),
+        },
         failure: read_failure(&step.attributes),
         span_id: step.span_id.as_slice().try_into().unwrap_or_default(),
     }
 }
 
 /// An attribute that is not one of a step's own fields.
-fn found_out(attribute: &KeyValue) -> Option<(String, String)> {
-    if attribute.key.starts_with(key::PREFIX) {
+fn found_out(attribute: &KeyValue) -> Option<Attribute> {
+    let name = attribute.key.as_str();
+    if name.starts_with(key::PREFIX) || STATUS_KEYS.contains(&name) {
         return None;
     }
-    let value = find_text(std::slice::from_ref(attribute), &attribute.key)?;
-    Some((attribute.key.clone(), value.to_owned()))
+    Some((name.to_owned(), read_scalar(attribute)?))
 }
 
 fn read_check(event: &Event) -> Option<CheckResult> {
@@ -264,6 +299,17 @@ fn read_check(event: &Event) -> Option<CheckResult> {
         name: find_text(&event.attributes, key::CHECK_NAME).unwrap_or_default().to_owned(),
         passed: matches!(find(&event.attributes, key::CHECK_PASSED), Some(Value::BoolValue(true))),
         found: find_text(&event.attributes, key::CHECK_FOUND).map(str::to_owned),
+    })
+}
+
+fn read_message(root: &Span, event: &Event) -> Option<MessageStamp> {
+    let number = |key| find_integer(&event.attributes, key).and_then(|n| u32::try_from(n).ok());
+    let matched = find(&event.attributes, key::MESSAGE_MATCHED);
+    (event.name == key::MESSAGE_EVENT).then(|| MessageStamp {
+        offset_ns: event.time_unix_nano.saturating_sub(root.start_time_unix_nano),
+        size_bytes: number(key::MESSAGE_SIZE).unwrap_or(0),
+        receiver: number(key::MESSAGE_RECEIVER).unwrap_or(0),
+        matched: matches!(matched, Some(Value::BoolValue(true))),
     })
 }
 
@@ -276,6 +322,7 @@ fn read_failure(attributes: &[KeyValue]) -> Option<Failure> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::model::attribute::AttributeValue;
 
     /// A run with everything in it, for tests of several modules.
     pub(crate) fn sample_run() -> ProbeRun {
@@ -307,7 +354,19 @@ pub(crate) mod tests {
                 }],
                 message_latency_ns: Some(1_234_567),
                 status: Some(101),
-                attributes: vec![("tls.protocol.version".to_owned(), "1.3".to_owned())],
+                attributes: vec![
+                    ("tls.protocol.version".to_owned(), "1.3".into()),
+                    ("fanout.first_ns".to_owned(), 1_500_u64.into()),
+                    ("push.share".to_owned(), AttributeValue::Double(0.25)),
+                    ("mqtt.session_present".to_owned(), true.into()),
+                ],
+                messages: Messages {
+                    stamps: vec![
+                        MessageStamp { offset_ns: 70, size_bytes: 12, receiver: 2, matched: false },
+                        MessageStamp { offset_ns: 95, size_bytes: 40, receiver: 0, matched: true },
+                    ],
+                    omitted: 7,
+                },
                 failure: Some(Failure { reason: FailureReason::Late, message: "x".to_owned() }),
                 span_id: [3; 8],
             }],
@@ -344,6 +403,17 @@ pub(crate) mod tests {
         check("grpc", "rpc.grpc.status_code");
         check("mqtt", "radiosonde.step.status");
         check("dns", "radiosonde.step.status");
+    }
+
+    /// Guarantees that a flood of messages makes no flood of events, and that none goes uncounted.
+    #[test]
+    fn messages_beyond_the_bound_are_counted() {
+        let mut run = sample_run();
+        let stamp = run.steps[0].messages.stamps[0];
+        run.steps[0].messages.stamps = vec![stamp; MAX_STAMPS + 5];
+        let read = decode(&encode(&run)).remove(0);
+        let Messages { stamps, omitted } = &read.steps[0].messages;
+        assert_eq!((stamps.len(), *omitted), (MAX_STAMPS, 7 + 5));
     }
 
     /// Guarantees that nothing of a run is lost on its way through the journal.

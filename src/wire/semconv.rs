@@ -78,6 +78,8 @@ pub mod probe {
     pub const STEP_STATUS: &str = "radiosonde.step.status";
     /// From send to match, nanoseconds.
     pub const STEP_MESSAGE_LATENCY: &str = "radiosonde.step.message_latency_ns";
+    /// How many messages came of which there is no event.
+    pub const STEP_MESSAGES_OMITTED: &str = "radiosonde.step.messages_omitted";
     /// Name of a phase.
     pub const PHASE: &str = "radiosonde.phase";
     /// Event of a check.
@@ -88,4 +90,12 @@ pub mod probe {
     pub const CHECK_PASSED: &str = "radiosonde.check.passed";
     /// What was found instead.
     pub const CHECK_FOUND: &str = "radiosonde.check.found";
+    /// Event of a message that came over a step's stream.
+    pub const MESSAGE_EVENT: &str = "radiosonde.message";
+    /// Its length, without framing.
+    pub const MESSAGE_SIZE: &str = "radiosonde.message.size_bytes";
+    /// Which of the step's streams it came over, from 1.
+    pub const MESSAGE_RECEIVER: &str = "radiosonde.message.receiver";
+    /// A step was waiting for it.
+    pub const MESSAGE_MATCHED: &str = "radiosonde.message.matched";
 }

@@ -5,6 +5,7 @@
 
 use super::gauges::{Gauges, Labels};
 use super::{Report, http_families};
+use crate::model::attribute::AttributeValue;
 use crate::model::probe::{Phase, ProbeRun};
 use crate::probe::blackbox::{Exchange, Prober};
 use crate::probe::inspection::SeenHandshake;
@@ -123,7 +124,7 @@ fn dns(report: &Report<'_>, gauges: &mut Gauges) {
         gauges.set(name, &[], records as f64);
     }
     gauges.set("probe_dns_query_succeeded", &[], flag(report.verdict.query_succeeded));
-    let serial = attribute(run, "dns.serial").and_then(|text| text.parse().ok());
+    let serial = whole(run, "dns.serial");
     if let Some(serial) = serial {
         gauges.set("probe_dns_serial", &[], serial);
     }
@@ -146,7 +147,7 @@ fn icmp(report: &Report<'_>, gauges: &mut Gauges) {
         ("rtt", seconds(trip)),
     ];
     by_phase("probe_icmp_duration_seconds", &lengths, gauges);
-    if let Some(limit) = attribute(run, "icmp.ttl").and_then(|text| text.parse().ok()) {
+    if let Some(limit) = whole(run, "icmp.ttl") {
         gauges.set("probe_icmp_reply_hop_limit", &[], limit);
     }
 }
@@ -211,9 +212,12 @@ fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
 
-fn attribute<'r>(run: &'r ProbeRun, name: &str) -> Option<&'r str> {
+fn whole(run: &ProbeRun, name: &str) -> Option<f64> {
     let mut attributes = run.steps.iter().flat_map(|step| &step.attributes);
-    attributes.find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    match attributes.find(|(known, _)| known == name)? {
+        (_, AttributeValue::Integer(number)) => Some(*number as f64),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -13,13 +13,14 @@ pub mod incidents;
 pub mod phones;
 pub mod probes;
 mod receive;
+pub mod report;
 pub mod runs;
 mod shape;
 pub mod silences;
 pub mod slos;
 pub mod status;
 
-pub use runs::run_json;
+pub use report::{ProbeSummary, report_json, report_schema};
 pub(super) use shape::{Shape, list, refer};
 
 use super::actions::Failed;

@@ -9,13 +9,15 @@ use crate::api::page::view::{RunView, SloOfRun};
 use crate::api::pages::run_id;
 use crate::api::server::ApiState;
 use crate::api::views;
+use crate::model::attribute::{Attribute, AttributeValue};
 use crate::model::probe::{
-    CheckResult, FailureReason, Outcome, Phase, PhaseTiming, ProbeRun, RunId, StepResult,
+    CheckResult, FailureReason, MessageStamp, Outcome, Phase, PhaseTiming, ProbeRun, RunId,
+    StepResult,
 };
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A run.
 pub(in crate::api) const RUN: Shape<ProbeRun> = Shape(&[
@@ -25,6 +27,7 @@ pub(in crate::api) const RUN: Shape<ProbeRun> = Shape(&[
     ("intended_start", instant, "When the schedule wanted it to start", |run| {
         run.intended_start.to_rfc3339().into()
     }),
+    ("started", instant, "When it did start", |run| run.started().to_rfc3339().into()),
     ("lateness_ns", whole, "How much later it did start", |run| run.lateness_ns.into()),
     ("duration_ns", whole, "From the actual start to the end", |run| run.duration_ns.into()),
     ("latency_ns", whole_or_null, "The measured value", |run| run.latency_ns.into()),
@@ -60,13 +63,19 @@ const STEP: Shape<StepResult> = Shape(&[
     ("status", whole_or_null, "Status of the answer, in the protocol's own numbers", |step| {
         step.status.into()
     }),
-    ("attributes", shape::labels, "What else was found out about the target", |step| {
-        step.attributes
-            .iter()
-            .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
-            .collect::<serde_json::Map<_, _>>()
-            .into()
-    }),
+    (
+        "attributes",
+        scalars,
+        "What else was found out: a value, or several in order; names end in units",
+        |step| attributes(&step.attributes),
+    ),
+    (
+        "messages",
+        || list(&MESSAGE.schema()),
+        "What came over the stream that it opened, to the end of the run; the first ones",
+        |step| MESSAGE.values(&step.messages.stamps),
+    ),
+    ("messages_omitted", whole, "How many more came", |step| step.messages.omitted.into()),
     ("span_id", text, "16 hex digits, under which the target saw it", |step| {
         step.span_id.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
     }),
@@ -93,6 +102,18 @@ const PHASE: Shape<PhaseTiming> = Shape(&[
     ("duration_ns", whole, "How long it took", |timing| timing.duration_ns.into()),
 ]);
 
+const MESSAGE: Shape<MessageStamp> = Shape(&[
+    ("offset_ns", whole, "From the run's start to its arrival", |stamp| stamp.offset_ns.into()),
+    ("size_bytes", whole, "Its length, without framing", |stamp| stamp.size_bytes.into()),
+    (
+        "receiver",
+        whole,
+        "Which of the step's streams it came over, from 1; 0 when alone",
+        |stamp| stamp.receiver.into(),
+    ),
+    ("matched", flag, "A step was waiting for it", |stamp| stamp.matched.into()),
+]);
+
 const CHECK: Shape<CheckResult> = Shape(&[
     ("name", text, "What was asserted", |check| check.name.as_str().into()),
     ("passed", flag, "Whether it held", |check| check.passed.into()),
@@ -112,12 +133,6 @@ const VERDICT: Shape<SloOfRun> = Shape(&[
     ("under_ns", whole_or_null, "Its threshold", |slo| slo.under_ns.into()),
     ("good", good, "Null when the run was left out as uncertain", |slo| slo.good.into()),
 ]);
-
-/// A probe run; also what `radiosonde probe --format json` prints.
-#[must_use]
-pub fn run_json(run: &ProbeRun) -> Value {
-    RUN.value(run)
-}
 
 /// `GET /api/runs/{id}`
 pub(in crate::api) async fn run(State(state): State<ApiState>, Named(id): Named) -> Response {
@@ -139,6 +154,37 @@ pub(in crate::api) async fn runs(State(state): State<ApiState>, Named(name): Nam
         Some(probe) => replied_list("runs", probe.runs.iter().rev().map(|run| RUN.value(run))),
         None => missing(&format!("no run of a probe `{name}` is kept")),
     }
+}
+
+/// Attributes by name; one that was found out several times has a list.
+fn attributes(found: &[Attribute]) -> Value {
+    let mut fields = Map::new();
+    for (name, value) in found {
+        let value = scalar(value);
+        match fields.get_mut(name) {
+            None => drop(fields.insert(name.clone(), value)),
+            Some(Value::Array(several)) => several.push(value),
+            Some(first) => *first = Value::Array(vec![first.take(), value]),
+        }
+    }
+    Value::Object(fields)
+}
+
+fn scalar(value: &AttributeValue) -> Value {
+    match value {
+        AttributeValue::Text(text) => text.as_str().into(),
+        AttributeValue::Integer(number) => (*number).into(),
+        AttributeValue::Double(number) => (*number).into(),
+        AttributeValue::Flag(truth) => (*truth).into(),
+    }
+}
+
+fn scalars() -> Value {
+    let one = serde_json::json!({ "type": ["string", "number", "boolean"] });
+    serde_json::json!({
+        "type": "object",
+        "additionalProperties": { "anyOf": [one, list(&one)] },
+    })
 }
 
 fn id(run: Option<RunId>) -> Value {

@@ -3,7 +3,7 @@
 //! One table says which names stand under which title, one function how a value reads. A name that
 //! no row of the table begins stands under [`OTHER`] as it is: nothing is left out.
 
-use super::format::latency;
+use crate::model::attribute::{Attribute, AttributeValue};
 use maud::{Markup, html};
 
 /// Where names stand that are not known here.
@@ -60,15 +60,15 @@ const WORDS: [(&str, &str); 12] = [
     ("fanout.spread", "first to last"),
     ("heartbeat.slowest", "slowest answer"),
     ("held.messages", "messages meanwhile"),
-    ("held", "held for"),
+    ("held.duration", "held for"),
     ("network.lost", "packets lost"),
     ("network.queued", "queued for"),
     ("network.rtt", "round trip"),
     ("reconnect.open", "open again after"),
 ];
 
-/// Endings that are a unit, and how many nanoseconds one of it has.
-const TIMES: [(&str, f64); 4] = [("_ns", 1.0), ("_ms", 1e6), ("_seconds", 1e9), (".seconds", 1e9)];
+/// Endings that are a unit.
+const UNITS: [&str; 3] = ["_ns", "_seconds", "_bytes"];
 
 /// Facts under one title.
 struct Group<'a> {
@@ -83,38 +83,48 @@ struct Row<'a> {
 }
 
 /// The facts of a step as one table for each title.
-pub(super) fn tables(attributes: &[(String, String)]) -> Markup {
+pub(super) fn tables(attributes: &[Attribute]) -> Markup {
     html! { @for group in groups(attributes) { (table(&group)) } }
 }
 
-/// A fact as a duration, nanoseconds: by the unit that its name ends in, or by the unit in its text.
-pub(super) fn nanos(attributes: &[(String, String)], name: &str) -> Option<u64> {
-    let is_it = |known: &str| known == name || stem(known) == name;
-    let (name, value) = attributes.iter().find(|(known, _)| is_it(known))?;
-    timed(name, value).or_else(|| worded(value))
+/// A fact as a duration, nanoseconds; `name` without the ending that is its unit.
+pub(super) fn nanos(attributes: &[Attribute], name: &str) -> Option<u64> {
+    let is_it = |known: &str| known.strip_suffix("_ns") == Some(name);
+    match attributes.iter().find(|(known, _)| is_it(known)) {
+        Some((_, AttributeValue::Integer(ns))) => u64::try_from(*ns).ok(),
+        _ => None,
+    }
 }
 
-/// A fact as it is.
-pub(super) fn text<'a>(attributes: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    let found = attributes.iter().find(|(known, _)| known == name);
-    found.map(|(_, value)| value.as_str())
+/// A fact that is a count.
+pub(super) fn count(attributes: &[Attribute], name: &str) -> Option<u64> {
+    match attributes.iter().find(|(known, _)| known == name) {
+        Some((_, AttributeValue::Integer(count))) => u64::try_from(*count).ok(),
+        _ => None,
+    }
+}
+
+/// Whether the step went over a stream that the run before had kept open.
+pub(super) fn is_held(attributes: &[Attribute]) -> bool {
+    let reused =
+        |value: &AttributeValue| matches!(value, AttributeValue::Text(text) if text == "reused");
+    attributes.iter().any(|(name, value)| name == "connection" && reused(value))
 }
 
 /// The one way in which a fact becomes text.
-fn shown(name: &str, value: &str) -> String {
-    if let Some(ns) = timed(name, value) {
-        return latency(ns);
-    }
-    match (value, value.parse::<u64>()) {
-        ("true", _) => "yes".to_owned(),
-        ("false", _) => "no".to_owned(),
-        (_, Ok(size)) if name.ends_with("bytes") => bytes(size),
-        _ => value.to_owned(),
+fn shown(name: &str, value: &AttributeValue) -> String {
+    match value {
+        AttributeValue::Flag(true) => "yes".to_owned(),
+        AttributeValue::Flag(false) => "no".to_owned(),
+        AttributeValue::Integer(size) if name.ends_with("bytes") => {
+            bytes(u64::try_from(*size).unwrap_or(0))
+        }
+        other => other.shown(name),
     }
 }
 
 /// A size: `812 B`, `1.2 kB`, `48 MB`.
-fn bytes(size: u64) -> String {
+pub(super) fn bytes(size: u64) -> String {
     const SIZES: [(f64, &str); 3] = [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
     let scaled = SIZES.iter().find(|(unit, _)| size as f64 >= *unit);
     scaled.map_or_else(
@@ -126,7 +136,7 @@ fn bytes(size: u64) -> String {
     )
 }
 
-fn groups(attributes: &[(String, String)]) -> Vec<Group<'_>> {
+fn groups(attributes: &[Attribute]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for (name, value) in attributes {
         let (_, title) = place(name);
@@ -170,27 +180,7 @@ fn label(name: &str) -> String {
 
 /// A name without the ending that is a unit.
 fn stem(name: &str) -> &str {
-    let endings = TIMES.iter().map(|(ending, _)| *ending).chain(["_bytes"]);
-    endings.into_iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
-}
-
-fn timed(name: &str, value: &str) -> Option<u64> {
-    let (_, unit) = TIMES.iter().find(|(ending, _)| name.ends_with(ending))?;
-    let value: f64 = value.parse().ok()?;
-    (value.is_finite() && value >= 0.0).then(|| (value * unit).round() as u64)
-}
-
-/// A duration as [`latency`] writes it.
-fn worded(text: &str) -> Option<u64> {
-    const UNITS: [(&str, f64); 6] =
-        [("us", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 6e10), ("h", 3.6e12), ("d", 8.64e13)];
-    let part = |part: &str| {
-        let digits = part.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let (_, unit) = UNITS.iter().find(|(unit, _)| part.strip_prefix(digits) == Some(*unit))?;
-        let value: f64 = digits.parse().ok()?;
-        (value.is_finite() && value >= 0.0).then(|| (value * unit).round() as u64)
-    };
-    text.split(' ').map(part).try_fold(0_u64, |sum, ns| Some(sum.saturating_add(ns?)))
+    UNITS.into_iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name)
 }
 
 fn table(group: &Group<'_>) -> Markup {
@@ -224,11 +214,9 @@ fn values(values: &[String]) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::duration::humane;
-    use std::time::Duration;
 
-    fn facts(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    fn facts(pairs: &[(&str, &str)]) -> Vec<Attribute> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
     }
 
     /// Guarantees that facts stand under the title of their prefix, in the table's order, that unknown
@@ -255,34 +243,33 @@ mod tests {
     /// Guarantees that values read by the unit in which their names end, and names without it.
     #[test]
     fn values_read_by_their_units() {
-        let check = |name, value, named: &str, expected: &str| {
-            assert_eq!((label(name), shown(name, value)), (named.to_owned(), expected.to_owned()));
+        let check = |name, value: AttributeValue, named: &str, expected: &str| {
+            assert_eq!((label(name), shown(name, &value)), (named.to_owned(), expected.to_owned()));
         };
-        check("http.response.max_gap_ms", "12.5", "response max gap", "12ms");
-        check("reconnect.open_ns", "202874000", "open again after", "202ms");
-        check("held.seconds", "9.25", "held for", "9.25s");
-        check("websocket.bytes", "1780", "bytes", "1.8 kB");
-        check("quic.sent_bytes", "812", "sent", "812 B");
-        check("dns.truncated", "false", "truncated", "no");
-        check("dns.serial", "2026010101", "serial", "2026010101");
-        check("network.rtt_ms", "nonsense", "round trip", "nonsense");
+        check("http.response.max_gap_ns", 12_500_000_u64.into(), "response max gap", "12ms");
+        check("reconnect.open_ns", 202_874_000_u64.into(), "open again after", "202ms");
+        check("dns.ttl_seconds", 90_u64.into(), "TTL", "1m 30s");
+        check("websocket.bytes", 1_780_u64.into(), "bytes", "1.8 kB");
+        check("quic.sent_bytes", 812_u64.into(), "sent", "812 B");
+        check("dns.truncated", false.into(), "truncated", "no");
+        check("dns.serial", 2_026_010_101_u64.into(), "serial", "2026010101");
+        check("network.rtt_ns", "nonsense".into(), "round trip", "nonsense");
     }
 
-    /// Guarantees that durations are read back from both forms, and nothing else is.
+    /// Guarantees that figures are read as what they are, and nothing else is.
     #[test]
-    fn durations_are_read_back() {
-        let facts = facts(&[
-            ("fanout.first", "1.08ms"),
-            ("fanout.last_ns", "5"),
-            ("a", "1m 30s"),
-            ("b", "20 of 21"),
-        ]);
-        assert_eq!(nanos(&facts, "fanout.first"), Some(1_080_000));
-        assert_eq!(nanos(&facts, "fanout.last"), Some(5));
-        assert_eq!(nanos(&facts, "a"), Some(90_000_000_000));
-        assert_eq!((nanos(&facts, "b"), nanos(&facts, "c")), (None, None));
-        for ns in [870_000_u64, 9_990_000, 41_000_000, 3_720_000_000_000] {
-            assert_eq!(worded(&humane(Duration::from_nanos(ns))), Some(ns));
-        }
+    fn figures_are_read_by_name_and_type() {
+        let facts: Vec<Attribute> = vec![
+            ("fanout.first_ns".to_owned(), 5_u64.into()),
+            ("fanout.received".to_owned(), 20_u64.into()),
+            ("fanout.last_ns".to_owned(), "soon".into()),
+            ("connection".to_owned(), "reused".into()),
+        ];
+        assert_eq!(
+            (nanos(&facts, "fanout.first"), count(&facts, "fanout.received")),
+            (Some(5), Some(20))
+        );
+        assert_eq!((nanos(&facts, "fanout.last"), nanos(&facts, "fanout.received")), (None, None));
+        assert!(is_held(&facts) && !is_held(&[]));
     }
 }

@@ -21,6 +21,7 @@ mod phones;
 mod probe_page;
 mod probes;
 mod refused;
+mod run_messages;
 mod run_page;
 mod run_steps;
 mod run_waterfall;

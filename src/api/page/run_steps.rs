@@ -3,6 +3,7 @@
 use super::facts;
 use super::format::latency;
 use super::parts::section;
+use super::run_messages::messages;
 use super::svg::{self, Spread, Words};
 use super::symbol::{Level, state};
 use crate::model::probe::{CheckResult, ProbeRun, StepResult};
@@ -14,7 +15,10 @@ const HELD: usize = 4;
 /// The steps that have something to say, one block each.
 pub(super) fn steps(run: &ProbeRun) -> Markup {
     let says = |step: &StepResult| {
-        !step.checks.is_empty() || !step.attributes.is_empty() || step.failure.is_some()
+        !step.checks.is_empty()
+            || !step.attributes.is_empty()
+            || !step.messages.stamps.is_empty()
+            || step.failure.is_some()
     };
     if !run.steps.iter().any(says) {
         return html! {};
@@ -52,6 +56,7 @@ fn block(run: &ProbeRun, at: usize, step: &StepResult) -> Markup {
             }
             (checks(&step.checks))
             (fan_out(step))
+            (messages(run, step))
             @if !step.attributes.is_empty() { div .tables { (facts::tables(&step.attributes)) } }
         }
     }
@@ -90,13 +95,10 @@ fn fan_out(step: &StepResult) -> Markup {
     };
     let median = at("fanout.median").unwrap_or(first);
     let p99 = at("fanout.p99").unwrap_or(last);
-    let received = facts::text(&step.attributes, "fanout.received");
-    let title = format!(
-        "{} had it, from {} to {}",
-        received.map_or_else(|| "Receivers".to_owned(), |of| format!("{of} receivers")),
-        latency(first),
-        latency(last)
-    );
+    let count = |name| facts::count(&step.attributes, name).unwrap_or(0);
+    let (received, receivers) = (count("fanout.received"), count("fanout.receivers"));
+    let (from, to) = (latency(first), latency(last));
+    let title = format!("{received} of {receivers} receivers had it, from {from} to {to}");
     let detail = format!(
         "Half of them by {}, 99 of 100 by {}, counted from the sending.",
         latency(median),
@@ -104,6 +106,7 @@ fn fan_out(step: &StepResult) -> Markup {
     );
     let words = Words { title: &title, detail: &detail };
     html! {
+        p { b { (received) " of " (receivers) " receivers" } " had the message, the last of them after " (latency(last)) "." }
         figure .reach {
             (svg::spread(Spread { first, median, p99, last }, words))
             figcaption {

@@ -50,7 +50,7 @@ fn rows(run: &ProbeRun, step: &StepResult) -> Markup {
                     (named(step)) " "
                     span .meta { (step.protocol) " " (step.target)
                         @if let Some(status) = step.status { " · status " (status) }
-                        @if facts::text(&step.attributes, "connection") == Some("reused") { " · kept open by the run before" }
+                        @if facts::is_held(&step.attributes) { " · kept open by the run before" }
                         @if let Some(value) = step.message_latency_ns { " · send to match " (latency(value)) }
                     }
                 }

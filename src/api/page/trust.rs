@@ -83,7 +83,7 @@ fn table(calibration: &Calibration) -> Markup {
 fn held(runs: &[ProbeRun]) -> Option<Markup> {
     let is_held = |run: &&ProbeRun| {
         let mut steps = run.steps.iter();
-        steps.any(|step| facts::text(&step.attributes, "connection") == Some("reused"))
+        steps.any(|step| facts::is_held(&step.attributes))
     };
     let (held, all) = (runs.iter().filter(is_held).count(), ran(runs).count());
     (held > 0).then(|| {

@@ -7,6 +7,8 @@ mod served;
 
 use self::schema::Checker;
 use self::served::{RUN, Served};
+use super::json::{ProbeSummary, report_json, report_schema};
+use crate::wire::probe_spans::tests::sample_run;
 use serde_json::{Value, json};
 
 /// Where each operation finds what its path names.
@@ -20,6 +22,33 @@ const PLACES: [(&str, &str); 8] = [
     ("/api/silences/{id}", "/api/silences/silence-1"),
     ("/api/receivers/{name}/test", "/api/receivers/oncall/test"),
 ];
+
+/// Guarantees that what `radiosonde probe --format json` prints is what its schema says, numbers as
+/// numbers, and that an attribute that was found out several times keeps all of its values.
+#[test]
+fn reports_keep_to_their_schema() {
+    let mut run = sample_run();
+    let again = ["a: 1 lost", "b: 2 lost"].map(|said| ("ledger.publisher".to_owned(), said.into()));
+    run.steps[0].attributes.extend(again);
+    let summary = ProbeSummary {
+        probe: run.probe.clone(),
+        runs: 2,
+        failed: 1,
+        failure_reasons: [("late", 1)].into(),
+        latency_ns: [Some(1), Some(2), None],
+    };
+    let (report, schema) = (report_json([&run].into_iter(), &[summary]), report_schema());
+    let checker = Checker::new(&schema);
+    assert_eq!(checker.problems(&schema, &report), Vec::<String>::new());
+    assert_eq!(checker.dangling(), Vec::<String>::new());
+    let step = &report["runs"][0]["steps"][0];
+    assert_eq!(step["attributes"]["fanout.first_ns"], 1_500);
+    assert_eq!(step["attributes"]["mqtt.session_present"], true);
+    assert_eq!(step["attributes"]["ledger.publisher"], json!(["a: 1 lost", "b: 2 lost"]));
+    let arrived: Vec<&Value> =
+        step["messages"].as_array().expect("a list").iter().map(|m| &m["offset_ns"]).collect();
+    assert_eq!((arrived, &step["messages_omitted"]), (vec![&json!(70), &json!(95)], &json!(7)));
+}
 
 fn place(path: &str) -> String {
     if path == "/api/runs/{id}" {

@@ -115,6 +115,9 @@ pub(super) struct ProbeArguments {
     /// List networks and where their figures come from, and run nothing
     #[arg(long, conflicts_with_all = ["names", "labels", "network", "network_seed", "format", "calibrate"])]
     pub networks: bool,
+    /// Print the JSON Schema of what --format json prints, and run nothing
+    #[arg(long, exclusive = true)]
+    pub schema: bool,
     /// Show as text (a waterfall), json, or junit for CI
     #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,

@@ -86,6 +86,8 @@ pub(super) const PROBE: &str = concat!(
   radiosonde probe chat-echo --repeat 100   a table of percentiles
   radiosonde probe chat-echo --network lte+handover      as a phone on the road
   radiosonde probe --format junit --out probes.xml       for CI
+  radiosonde probe --format json | jq '.runs[].steps[].messages'  when each came
+  radiosonde probe --schema                 the JSON Schema of that document
   radiosonde probe --calibrate              the instrument's own error
 
 The value of a probe is the time from send to match where it waits for a

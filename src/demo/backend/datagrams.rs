@@ -127,8 +127,8 @@ mod tests {
             runs.push(tokio::time::timeout(CEILING, passes).await.expect("passes"));
         }
         let seen = runs.iter().flat_map(|run| &run.steps).flat_map(|step| &step.attributes);
-        let seen: Vec<&str> =
-            seen.filter(|(name, _)| name == "stun.mapped_address").map(|(_, v)| &**v).collect();
+        let seen = seen.filter(|(name, _)| name == "stun.mapped_address");
+        let seen: Vec<String> = seen.map(|(_, address)| address.to_string()).collect();
         assert_eq!(seen.len(), 1, "{runs:#?}");
         assert!(seen[0].starts_with("127.0.0.1:"), "{seen:?}");
         assert!(shutdown.drain(CEILING).await, "it ends");

@@ -137,13 +137,13 @@ fn note(answer: &Answer, truncated: bool, record: &mut StepRecord) {
     record.status(answer.rcode);
     record.attribute("dns.answers", answer.text());
     if let Some(ttl) = answer.min_ttl() {
-        record.attribute("dns.ttl", ttl.to_string());
+        record.attribute("dns.ttl_seconds", ttl);
     }
     if let Some(serial) = answer.serial {
-        record.attribute("dns.serial", serial.to_string());
+        record.attribute("dns.serial", serial);
     }
-    record.attribute("dns.truncated", truncated.to_string());
-    record.attribute("dns.authoritative", answer.authoritative.to_string());
+    record.attribute("dns.truncated", truncated);
+    record.attribute("dns.authoritative", answer.authoritative);
 }
 
 /// Makes all checks, so that a report shows everything that is wrong at once.

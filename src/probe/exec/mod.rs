@@ -96,10 +96,10 @@ pub(super) async fn run(
     record.talks("exec", step.program.display().to_string());
     let ended = child::run(step, with, record).await?;
     if let Some(code) = ended.status.code() {
-        record.attribute("process.exit.code", code.to_string());
+        record.attribute("process.exit.code", code);
     }
     if ended.discarded > 0 {
-        record.attribute("exec.discarded", format!("{} bytes of output", ended.discarded));
+        record.attribute("exec.discarded_bytes", ended.discarded);
     }
     let judged = judge(&ended, record);
     judged.map_err(|mut failure| {

@@ -2,6 +2,7 @@
 
 use crate::base::clock::MonoNanos;
 use crate::base::duration::humane;
+use crate::model::attribute::AttributeValue;
 use crate::model::probe::{FailureReason, Phase};
 use crate::probe::check::Check;
 use crate::probe::failure::{Attempt, failure, quote};
@@ -118,7 +119,7 @@ impl Report {
             record.status(status);
         }
         for (name, value) in &self.attributes {
-            record.attribute(&quote(name), value.as_str().map_or(value.to_string(), str::to_owned));
+            record.attribute(&quote(name), typed(value));
         }
         let checks = self.checks.into_iter().map(ReportedCheck::check);
         let mut complaint = None;
@@ -180,6 +181,20 @@ impl ReportedCheck {
     }
 }
 
+/// Numbers stay numbers; what is neither number nor truth value is told as it was written.
+fn typed(value: &Value) -> AttributeValue {
+    match value {
+        Value::Bool(truth) => (*truth).into(),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => AttributeValue::Integer(whole),
+            (None, Some(double)) => AttributeValue::Double(double),
+            (None, None) => number.to_string().into(),
+        },
+        Value::String(text) => text.as_str().into(),
+        other => other.to_string().into(),
+    }
+}
+
 fn refused(words: String) -> crate::model::probe::Failure {
     failure(FailureReason::Protocol, words)
 }
@@ -232,7 +247,7 @@ mod tests {
         assert_eq!(phases, expected);
         assert_eq!((result.message_latency_ns, result.status), (Some(12_500_000), Some(200)));
         assert_eq!((result.duration_ns, result.checks.len()), (21_500_000, 1));
-        let attributes = [("a", "x"), ("n", "3")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let attributes = [("a".to_owned(), "x".into()), ("n".to_owned(), 3_u32.into())];
         assert_eq!(result.attributes, attributes);
         let (result, done) = noted(r#"{"version":1,"outcome":"success"}"#);
         assert_eq!((done, result.message_latency_ns), (Ok(()), None));

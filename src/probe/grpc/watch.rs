@@ -7,9 +7,10 @@ use super::super::check::Check;
 use super::super::dial::StepContext;
 use super::super::expect::Wanted;
 use super::super::failure::{Attempt, failure, quote};
+use super::super::inbox::Received;
 use super::super::inspection::Inspection;
 use super::super::record::StepRecord;
-use super::super::stream::Received;
+use super::super::stamps::Stamps;
 use super::channel::{Event, Reply};
 use super::code::{Code, Ending};
 use super::messages::ServingStatus;
@@ -49,6 +50,7 @@ struct Arrivals {
     first: Option<MonoNanos>,
     newest: Option<Received>,
     max_gap: Duration,
+    stamps: Stamps,
 }
 
 // === impl Watch ===
@@ -129,13 +131,16 @@ impl<'a> Watch<'a> {
 
     fn take(&mut self, arrived: MonoNanos, message: &[u8]) -> Attempt<()> {
         let malformed = |words: String| failure(FailureReason::Protocol, quote(&words));
+        let length = message.len();
         let json = self.codec.decode(message).map_err(malformed)?;
         let message = Received { arrived, event: None, body: json.to_string().into() };
         if let Some(inspection) = &self.inspection {
             inspection.called(&message.body);
         }
         let is_match = self.wanted.as_ref().is_some_and(|wanted| wanted.matches(&message));
+        self.came.stamps.push(self.came.count, arrived, length);
         if is_match && self.found.is_none() {
+            self.came.stamps.matched(self.came.count);
             self.found = Some(message.clone());
         }
         self.came.add(message);
@@ -268,12 +273,13 @@ impl Arrivals {
     }
 
     fn note(&self, asked: MonoNanos, record: &mut StepRecord) {
-        record.attribute("grpc.messages", self.count.to_string());
+        record.attribute("grpc.messages", self.count);
+        record.messages(&self.stamps);
         if let Some(first) = self.first {
-            record.attribute("grpc.first_message_ms", milliseconds(first.since(asked)));
+            record.attribute("grpc.first_message_ns", first.since(asked));
         }
         if self.count > 1 {
-            record.attribute("grpc.max_gap_ms", milliseconds(self.max_gap));
+            record.attribute("grpc.max_gap_ns", self.max_gap);
         }
     }
 
@@ -286,8 +292,4 @@ impl Arrivals {
             count => format!("{count} messages came, the last: {text}"),
         }
     }
-}
-
-fn milliseconds(duration: Duration) -> String {
-    format!("{:.3}", duration.as_secs_f64() * 1e3)
 }

@@ -12,7 +12,6 @@ use super::failure::{Attempt, failure, of_io};
 use super::record::StepRecord;
 use super::target::{Target, url_host};
 use crate::base::clock::{MonoNanos, nanos};
-use crate::base::duration::humane;
 use crate::model::probe::{FailureReason, Phase};
 use echo::EchoSocket;
 use std::io;
@@ -182,14 +181,14 @@ fn judge(
         echoes.iter().filter_map(|echo| Some(echo.arrived?.since(echo.from))).collect();
     trips.sort_unstable();
     let (count, received) = (usize::from(step.count), trips.len());
-    record.attribute("icmp.sent", echoes.len().to_string());
-    record.attribute("icmp.received", received.to_string());
+    record.attribute("icmp.sent", echoes.len());
+    record.attribute("icmp.received", received);
     if let (Some(least), Some(most)) = (trips.first(), trips.last()) {
-        record.attribute("icmp.rtt_min", humane(*least));
-        record.attribute("icmp.rtt_max", humane(*most));
+        record.attribute("icmp.rtt_min_ns", *least);
+        record.attribute("icmp.rtt_max_ns", *most);
     }
     if let Some(ttl) = ttl {
-        record.attribute("icmp.ttl", ttl.to_string());
+        record.attribute("icmp.ttl", u32::from(ttl));
     }
     if received == 0 && with.deadline.has_passed() {
         let doing = format!("waiting for an answer of {host} to {} echoes", echoes.len());

@@ -4,6 +4,7 @@ use super::super::deadline::Deadline;
 use super::super::marking::Mark;
 use super::super::runner::Context;
 use super::super::template::Variables;
+use super::super::tests::{attribute, number};
 use super::*;
 use crate::base::clock::{Clock, UnixNanos};
 use crate::model::probe::{Failure, RunId, StepResult};
@@ -61,11 +62,6 @@ async fn run_step(
     (record.finish(failure.clone()), failure)
 }
 
-fn attribute<'r>(result: &'r StepResult, name: &str) -> Option<&'r str> {
-    let found = result.attributes.iter().find(|(found, _)| found == name);
-    found.map(|(_, value)| value.as_str())
-}
-
 fn phases(result: &StepResult) -> Vec<Phase> {
     result.phases.iter().map(|timing| timing.phase).collect()
 }
@@ -89,10 +85,10 @@ async fn loopback_echoes() {
         assert_eq!(failure, None);
         use Phase::{Send, Wait};
         assert_eq!(phases(&result), [Send, Wait, Send, Wait, Send, Wait]);
-        assert_eq!(attribute(&result, "icmp.sent"), Some("3"));
-        assert_eq!(attribute(&result, "icmp.received"), Some("3"));
-        assert_eq!(attribute(&result, "icmp.fallback"), None);
-        assert!(attribute(&result, "icmp.rtt_min").is_some());
+        assert_eq!(attribute(&result, "icmp.sent").as_deref(), Some("3"));
+        assert_eq!(attribute(&result, "icmp.received").as_deref(), Some("3"));
+        assert_eq!(attribute(&result, "icmp.fallback").as_deref(), None);
+        assert!(attribute(&result, "icmp.rtt_min_ns").is_some());
         let value = result.message_latency_ns.expect("a value");
         assert!(value <= result.duration_ns && result.duration_ns >= 40_000_000);
     }
@@ -112,7 +108,7 @@ async fn sizes_and_families() {
     let (result, failure) = run_step(&step, EchoSocket::open, CEILING).await;
     assert_eq!(failure, None);
     assert_eq!(result.phases.first().map(|timing| timing.phase), Some(Phase::Resolve));
-    assert_eq!(attribute(&result, "network.peer.address"), Some("127.0.0.1"));
+    assert_eq!(attribute(&result, "network.peer.address").as_deref(), Some("127.0.0.1"));
 }
 
 /// Guarantees that an address of the other family is no address.
@@ -135,8 +131,8 @@ async fn without_permission_connections_are_timed() {
         assert_eq!(failure, None);
         assert_eq!(phases(&result), [Phase::Connect; 3]);
         let said = attribute(&result, "icmp.fallback");
-        assert_eq!(said, Some("tcp connect: not permitted to send ICMP"));
-        assert_eq!(attribute(&result, "icmp.received"), Some("3"));
+        assert_eq!(said.as_deref(), Some("tcp connect: not permitted to send ICMP"));
+        assert_eq!(attribute(&result, "icmp.received").as_deref(), Some("3"));
         assert!(result.message_latency_ns.is_some());
         if is_open {
             // Accepted ones would be reset only when the listener goes.
@@ -247,7 +243,7 @@ async fn a_silent_host_costs_the_timeout() {
     assert_fails(failure, FailureReason::Timeout, "for an answer of 127.0.0.1 to 3 echoes");
     assert!(result.duration_ns >= 200_000_000);
     assert_eq!(phases(&result), [Phase::Send; 3]);
-    assert_eq!(attribute(&result, "icmp.received"), Some("0"));
+    assert_eq!(attribute(&result, "icmp.received").as_deref(), Some("0"));
 }
 
 /// Guarantees that an answer is counted once, and only to an echo of this run.
@@ -264,7 +260,7 @@ async fn foreign_answers_do_not_count() {
     .await;
     let (result, failure) = forging.run(&ping("127.0.0.1"), CEILING).await;
     assert_eq!(failure, None);
-    assert_eq!(attribute(&result, "icmp.received"), Some("3"));
+    assert_eq!(attribute(&result, "icmp.received").as_deref(), Some("3"));
 }
 
 /// Guarantees that a lost echo is waited for as long as the step says, and passes where it may.
@@ -314,8 +310,7 @@ async fn an_error_costs_one_echo() {
     };
     let (result, failure) = opened_late(20, 0.9).await;
     assert_eq!(failure, None);
-    let received: u32 =
-        attribute(&result, "icmp.received").unwrap_or_default().parse().expect("a number");
+    let received = number(&result, "icmp.received").expect("it is told");
     assert!((1..20).contains(&received), "{received}");
     let (_, failure) = opened_late(1, 0.9).await;
     assert_fails(failure, FailureReason::Connect, "waiting for an answer of 127.0.0.1");

@@ -8,8 +8,9 @@ mod books;
 
 use super::dial::StepContext;
 use super::failure::{Attempt, failure};
+use super::inbox::{State, StreamEnd};
 use super::record::StepRecord;
-use super::stream::{OpenStream, State, StreamEnd};
+use super::stream::OpenStream;
 use crate::base::clock::MonoNanos;
 use crate::model::probe::{FailureReason, Phase};
 use books::{Entries, Ledger, Terms};
@@ -136,10 +137,10 @@ fn note(ledger: &Ledger, record: &mut StepRecord) {
         ("ledger.publishers", ledger.accounts().count() as u64),
     ];
     for (name, value) in sums {
-        record.attribute(name, value.to_string());
+        record.attribute(name, value);
     }
     if sum.outside > 0 {
-        record.attribute("ledger.outside", sum.outside.to_string());
+        record.attribute("ledger.outside", sum.outside);
     }
     let is_whole = |e: &Entries| e.lost == 0 && e.duplicates == 0 && e.reordered == 0;
     let faulty = ledger.accounts().filter(|(name, entries)| !name.is_empty() && !is_whole(entries));

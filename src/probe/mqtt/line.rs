@@ -185,7 +185,7 @@ impl Outlet for Publisher {
         let tally = &self.tally;
         let counted = |name: &str, count: &AtomicU64| {
             let count = count.load(Ordering::Relaxed);
-            (count > 0).then(|| (name.to_owned(), count.to_string()))
+            (count > 0).then(|| (name.to_owned(), count.into()))
         };
         let attributes = [
             counted("mqtt.duplicates", &tally.duplicates),

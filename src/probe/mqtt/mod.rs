@@ -103,7 +103,7 @@ async fn attend(
 ) -> Attempt<Session> {
     let mut session = caller.join(membership, record).await?;
     if !membership.clean_start {
-        record.attribute("mqtt.session_present", session.session_present.to_string());
+        record.attribute("mqtt.session_present", session.session_present);
     }
     if !filters.is_empty() {
         let subscribed = caller.subscribe(filters, &session, record).await?;

@@ -5,7 +5,7 @@
 
 use super::super::connection::{Connection, Stamps};
 use super::super::failure::{failure, of_stream};
-use super::super::stream::{InboxWriter, Received};
+use super::super::inbox::{InboxWriter, Received};
 use super::incoming::{Delivery, Framer, Incoming};
 use super::ledger::{Judgement, Ledger, Tally};
 use super::line::{Answer, Line};

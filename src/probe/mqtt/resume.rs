@@ -52,7 +52,7 @@ pub(super) async fn resume(
     publish(caller, absence, record).await?;
 
     let back = caller.join(member, record).await?;
-    record.attribute("mqtt.session_present", back.session_present.to_string());
+    record.attribute("mqtt.session_present", back.session_present);
     let name = "the session is resumed".to_owned();
     if !back.session_present {
         record.check(name, Err("the server began a new one".to_owned()));

@@ -4,8 +4,8 @@
 use super::super::connection::Connection;
 use super::super::dial::{StepContext, dial};
 use super::super::failure::{Attempt, failure, of_stream, quote};
+use super::super::inbox::{Inbox, MAX_MESSAGE_BYTES};
 use super::super::record::StepRecord;
-use super::super::stream::{Inbox, MAX_MESSAGE_BYTES};
 use super::super::target::Target;
 use super::super::tls::Alpn;
 use super::incoming::{Connack, Framer, Incoming};
@@ -147,7 +147,7 @@ impl Caller<'_> {
         record.phase(Phase::Subscribe, from, answer.arrived);
         let granted = answer.verdicts.iter().map(|verdict| verdict.code).min();
         if let Some(granted) = granted.filter(|granted| *granted < step.qos as u8) {
-            record.attribute("mqtt.granted_qos", granted.to_string());
+            record.attribute("mqtt.granted_qos", u32::from(granted));
         }
         Ok(from)
     }

@@ -8,6 +8,7 @@ use super::profile::Effect;
 use super::tally::{Delivered, Direction, Tally};
 use super::weather::Weather;
 use crate::base::clock::{Clock, MonoNanos};
+use crate::model::attribute::AttributeValue;
 use crate::model::probe::{RunId, StepResult};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -96,15 +97,16 @@ impl RunNetwork {
         for (span, tally) in &*self.tallies.lock() {
             let Some(step) = steps.iter_mut().find(|step| step.span_id == *span) else { continue };
             let Delivered { round_trip, lost, queued } = tally.sum();
-            let ms = |duration: Duration| format!("{:.1}", duration.as_secs_f64() * 1e3);
-            let mut add = |name: &str, value| step.attributes.push((name.to_owned(), value));
-            add("network.profile", self.network.to_string());
-            add("network.seed", self.seed.to_string());
+            let mut add = |name: &str, value: AttributeValue| {
+                step.attributes.push((name.to_owned(), value));
+            };
+            add("network.profile", self.network.to_string().into());
+            add("network.seed", self.seed.to_string().into());
             if let Some(round_trip) = round_trip {
-                add("network.rtt_ms", ms(round_trip));
+                add("network.rtt_ns", round_trip.into());
             }
-            add("network.lost", lost.to_string());
-            add("network.queued_ms", ms(queued));
+            add("network.lost", lost.into());
+            add("network.queued_ns", queued.into());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::super::check;
 use super::super::failure::{Attempt, failure, quote};
-use super::super::stream::MAX_MESSAGE_BYTES;
+use super::super::inbox::MAX_MESSAGE_BYTES;
 use super::{Cursor, PollStep};
 use crate::model::probe::{Failure, FailureReason};
 use ::http::response;

@@ -2,12 +2,13 @@
 
 use super::super::failure::{Attempt, failure};
 use super::super::http_exchange::{Asked, Line};
+use super::super::inbox::{InboxWriter, Received};
 use super::super::spec::StatusRange;
-use super::super::stream::{Findings, InboxWriter, Outlet, Received};
+use super::super::stream::{Findings, Outlet};
 use super::asking::{Answered, Asking, Unanswered};
 use super::pace::{Pace, Turn};
 use crate::base::clock::MonoNanos;
-use crate::base::duration::humane;
+use crate::model::attribute::{Attribute, AttributeValue};
 use crate::model::probe::{Failure, FailureReason};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -164,17 +165,17 @@ impl Account {
         change(&mut self.0.lock());
     }
 
-    fn attributes(&self) -> Vec<(String, String)> {
+    fn attributes(&self) -> Vec<Attribute> {
         let Sums { polls, empty, redials, held_back, longest } = &*self.0.lock();
-        let mut attributes: Vec<(&str, String)> = vec![
-            ("poll.polls", polls.to_string()),
-            ("poll.empty", empty.to_string()),
-            ("poll.redials", redials.to_string()),
-            ("poll.longest", humane(*longest)),
+        let mut attributes: Vec<(&str, AttributeValue)> = vec![
+            ("poll.polls", (*polls).into()),
+            ("poll.empty", (*empty).into()),
+            ("poll.redials", (*redials).into()),
+            ("poll.longest_ns", (*longest).into()),
         ];
         if *held_back > 0 {
-            let words = "answers came at once: the next requests were held back";
-            attributes.push(("poll.held_back", format!("{held_back} ({words})")));
+            // Answers came at once: the next requests were held back.
+            attributes.push(("poll.held_back", (*held_back).into()));
         }
         attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }

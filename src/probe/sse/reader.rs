@@ -3,11 +3,12 @@
 use super::super::connection::Stamps;
 use super::super::failure::{Attempt, failure, of_hyper};
 use super::super::http_exchange::Line;
-use super::super::stream::{Findings, InboxWriter, MAX_MESSAGE_BYTES, Outlet, Received};
+use super::super::inbox::{InboxWriter, MAX_MESSAGE_BYTES, Received};
+use super::super::stream::{Findings, Outlet};
 use super::buffering::{Arrivals, Verdict};
 use super::grammar::{Parser, Said};
 use crate::base::clock::MonoNanos;
-use crate::base::duration::humane;
+use crate::model::attribute::AttributeValue;
 use crate::model::probe::{Failure, FailureReason};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -186,18 +187,19 @@ impl Outlet for Listener {
         let noticed = self.tally.0.lock();
         let verdict = noticed.arrivals.judge(sent);
         let mut attributes = Vec::new();
-        let mut note = |name: &str, value: String| attributes.push((format!("sse.{name}"), value));
-        note("events", noticed.events.to_string());
-        note("comments", noticed.comments.to_string());
-        note("last_event_id", if noticed.has_id { "given" } else { "none" }.to_owned());
+        let mut note =
+            |name: &str, value: AttributeValue| attributes.push((format!("sse.{name}"), value));
+        note("events", noticed.events.into());
+        note("comments", noticed.comments.into());
+        note("last_event_id", if noticed.has_id { "given" } else { "none" }.into());
         if let Some(retry) = noticed.retry {
-            note("retry", humane(retry));
+            note("retry_ns", retry.into());
         }
-        note("longest_silence", humane(noticed.longest_silence));
+        note("longest_silence_ns", noticed.longest_silence.into());
         match &verdict {
             Verdict::Unknown(_) => {}
-            Verdict::Steady => note("buffered", "no".to_owned()),
-            Verdict::Buffered(words) => note("buffered", words.clone()),
+            Verdict::Steady => note("buffered", "no".into()),
+            Verdict::Buffered(words) => note("buffered", words.as_str().into()),
         }
         let check = self.refuse_buffering.then(|| {
             let found = match verdict {

@@ -4,7 +4,7 @@
 use super::super::spec::{Action, Repeat, SseStep, Step};
 use super::servers::{Server, http, linger, raw, read_head, write};
 use super::{
-    assert_failure, assert_success, attribute, connect, expect_json, run, step, subscribe,
+    assert_failure, assert_success, attribute, connect, expect_json, number, run, step, subscribe,
 };
 use crate::model::probe::{FailureReason, ProbeRun};
 use axum::Router;
@@ -92,8 +92,8 @@ async fn a_relay_that_holds_events_is_found() {
     let hub = hub().await;
     let direct = run(journey(&hub, &hub, true)).await;
     assert_success(&direct);
-    assert_eq!(attribute(&direct.steps[0], "sse.buffered"), Some("no"));
-    assert_eq!(attribute(&direct.steps[0], "sse.events"), Some("5"));
+    assert_eq!(attribute(&direct.steps[0], "sse.buffered").as_deref(), Some("no"));
+    assert_eq!(number(&direct.steps[0], "sse.events"), Some(5));
 
     let patient = holding(hub.address, 1).await;
     assert_success(&run(journey(&hub, &patient, true)).await);
@@ -180,11 +180,12 @@ async fn streams_are_described() {
     .await;
     let run = listen(&server, subscribe(String::new())).await;
     assert_success(&run);
-    let told = |name: &str| attribute(&run.steps[0], name).expect(name);
-    assert_eq!((told("sse.events"), told("sse.comments")), ("2", "2"));
-    assert_eq!((told("sse.retry"), told("sse.last_event_id")), ("2.50s", "given"));
-    let silence = told("sse.longest_silence").strip_suffix("ms").expect("milliseconds");
-    assert!((149..1_000).contains(&silence.parse().expect("a number")), "{silence}");
+    let told = |name: &str| number(&run.steps[0], name).expect(name);
+    assert_eq!((told("sse.events"), told("sse.comments")), (2, 2));
+    assert_eq!(told("sse.retry_ns"), 2_500_000_000);
+    assert_eq!(attribute(&run.steps[0], "sse.last_event_id").as_deref(), Some("given"));
+    let silence = told("sse.longest_silence_ns");
+    assert!((149_000_000..1_000_000_000).contains(&silence), "{silence}");
 }
 
 /// Guarantees that comments are no events: they do not fill a gap.

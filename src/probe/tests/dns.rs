@@ -103,9 +103,8 @@ async fn run_dns(step_: DnsStep) -> ProbeRun {
     run(vec![step("1", Action::Dns(step_))]).await
 }
 
-fn attribute<'r>(run: &'r ProbeRun, name: &str) -> Option<&'r str> {
-    let attributes = &run.steps[0].attributes;
-    attributes.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+fn attribute(run: &ProbeRun, name: &str) -> Option<String> {
+    super::attribute(&run.steps[0], name)
 }
 
 /// Guarantees phases, value, code and attributes of an answer over UDP, and that a value of it can
@@ -131,11 +130,11 @@ async fn an_answer_over_udp() {
     assert_eq!((done.status, done.protocol.as_str()), (Some(0), "dns"));
     assert_eq!(done.target, format!("udp://{}", server.address));
     assert!(done.message_latency_ns.is_some_and(|latency| latency <= done.duration_ns));
-    assert_eq!(attribute(&run, "dns.question.name"), Some("chat.demo."));
-    assert_eq!(attribute(&run, "dns.answers"), Some("192.0.2.1, 192.0.2.2"));
-    assert_eq!(attribute(&run, "dns.ttl"), Some("300"));
-    assert_eq!(attribute(&run, "dns.truncated"), Some("false"));
-    assert_eq!(attribute(&run, "dns.authoritative"), Some("true"));
+    assert_eq!(attribute(&run, "dns.question.name").as_deref(), Some("chat.demo."));
+    assert_eq!(attribute(&run, "dns.answers").as_deref(), Some("192.0.2.1, 192.0.2.2"));
+    assert_eq!(attribute(&run, "dns.ttl_seconds").as_deref(), Some("300"));
+    assert_eq!(attribute(&run, "dns.truncated").as_deref(), Some("false"));
+    assert_eq!(attribute(&run, "dns.authoritative").as_deref(), Some("true"));
 }
 
 /// Guarantees that a server may be a name, which is resolved first.
@@ -159,7 +158,7 @@ async fn a_zone_has_a_serial() {
     .await;
     let run = run_dns(DnsStep { record_type: 6, ..ask(server.address) }).await;
     assert_success(&run);
-    assert_eq!(attribute(&run, "dns.serial"), Some("42"));
+    assert_eq!(attribute(&run, "dns.serial").as_deref(), Some("42"));
 }
 
 /// Guarantees that each check fails for its own reason, and says what was found.
@@ -198,12 +197,12 @@ async fn a_truncated_answer_is_asked_again() {
     assert_success(&run);
     use Phase::{Connect, Receive, Send, Wait};
     assert_eq!(phases(&run.steps[0]), [Send, Wait, Connect, Send, Wait, Receive]);
-    assert_eq!(attribute(&run, "dns.truncated"), Some("true"));
-    assert_eq!(attribute(&run, "dns.answers"), Some("192.0.2.1, 192.0.2.2"));
+    assert_eq!(attribute(&run, "dns.truncated").as_deref(), Some("true"));
+    assert_eq!(attribute(&run, "dns.answers").as_deref(), Some("192.0.2.1, 192.0.2.2"));
     let run = run_dns(DnsStep { accept_truncated: true, ..ask(cut.address) }).await;
     assert_success(&run);
     assert_eq!(phases(&run.steps[0]), [Send, Wait]);
-    assert_eq!(attribute(&run, "dns.truncated"), Some("true"));
+    assert_eq!(attribute(&run, "dns.truncated").as_deref(), Some("true"));
 }
 
 /// Guarantees questions over a connection, in the clear and over TLS.
@@ -245,7 +244,7 @@ async fn forged_answers_are_ignored() {
     .await;
     let run = run_dns(ask(server.address)).await;
     assert_success(&run);
-    assert_eq!(attribute(&run, "dns.answers"), Some("192.0.2.1"));
+    assert_eq!(attribute(&run, "dns.answers").as_deref(), Some("192.0.2.1"));
 }
 
 /// Guarantees that an answer from somewhere else is not heard.

@@ -2,7 +2,7 @@
 
 use super::super::exec::ExecStep;
 use super::super::spec::{Action, HeaderText, Step};
-use super::{assert_failure, assert_success, phases, run, run_within, step};
+use super::{assert_failure, assert_success, number, phases, run, run_within, step};
 use crate::base::secret::Secret;
 use crate::model::probe::{FailureReason, Phase, ProbeRun};
 use std::time::Duration;
@@ -22,9 +22,8 @@ async fn run_exec(step_: ExecStep) -> ProbeRun {
     run(vec![step("1", Action::Exec(step_))]).await
 }
 
-fn attribute<'r>(run: &'r ProbeRun, name: &str) -> Option<&'r str> {
-    let attributes = &run.steps[0].attributes;
-    attributes.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+fn attribute(run: &ProbeRun, name: &str) -> Option<String> {
+    super::attribute(&run.steps[0], name)
 }
 
 /// Guarantees that a report becomes the step's result, and that values can be captured from it.
@@ -46,8 +45,8 @@ async fn a_program_reports() {
     assert_eq!(phases(done), [Phase::Connect, Phase::Wait]);
     assert_eq!((done.protocol.as_str(), done.target.as_str()), ("exec", "/bin/sh"));
     assert_eq!((done.message_latency_ns, done.status), (Some(3_500_000), Some(7)));
-    assert_eq!(attribute(&run, "push.provider"), Some("apns"));
-    assert_eq!(attribute(&run, "process.exit.code"), Some("0"));
+    assert_eq!(attribute(&run, "push.provider").as_deref(), Some("apns"));
+    assert_eq!(attribute(&run, "process.exit.code").as_deref(), Some("0"));
     assert_eq!(phases(&run.steps[1]), [Phase::Wait]);
 }
 
@@ -113,7 +112,7 @@ async fn output_is_bounded() {
     let text = "head -c 200000 /dev/zero | tr '\\0' x; head -c 100000 /dev/zero >&2; echo end >&2";
     let run = run_exec(script(text)).await;
     assert_failure(&run, FailureReason::Protocol, "more than 64 KiB, and the rest was discarded");
-    assert_eq!(attribute(&run, "exec.discarded"), Some("134464 bytes of output"));
+    assert_eq!(number(&run.steps[0], "exec.discarded_bytes"), Some(134_464));
 }
 
 /// Guarantees that a program that does not read its input does not hang.

@@ -3,7 +3,7 @@
 use super::super::spec::{Action, Expect, HttpStep, Step, WebSocketStep};
 use super::servers::{Server, http};
 use super::{
-    assert_failure, assert_success, connect, expect_json, get, run_within, step, subscribe,
+    assert_failure, assert_success, connect, expect_json, get, number, run_within, step, subscribe,
 };
 use crate::model::probe::{FailureReason, Phase, StepResult};
 use axum::Router;
@@ -104,23 +104,9 @@ fn everybody(on: &[&str], within: Option<Duration>) -> Step {
     step("all", Action::Expect { on, expect })
 }
 
-fn attribute<'s>(step: &'s StepResult, name: &str) -> &'s str {
-    let found = step.attributes.iter().find(|(known, _)| known == name);
-    found.map_or("", |(_, value)| value.as_str())
-}
-
-/// Milliseconds of an attribute such as `12.3ms`.
+/// Milliseconds of an attribute in nanoseconds.
 fn ms(step: &StepResult, name: &str) -> f64 {
-    let text = attribute(step, name);
-    let number = text.trim_end_matches(char::is_alphabetic).trim_end_matches('µ');
-    let number: f64 = number.parse().unwrap_or_else(|_| unreachable!("{name} is {text}"));
-    if text.ends_with("ms") {
-        number
-    } else if text.ends_with("µs") {
-        number / 1e3
-    } else {
-        number * 1e3
-    }
+    number(step, name).expect(name) as f64 / 1e6
 }
 
 /// Guarantees that everybody's delay is recovered, over two protocols in one room: the value is the last
@@ -138,11 +124,11 @@ async fn delays_of_receivers_are_recovered() {
     assert_success(&run);
     let [crowd, _, _, all] = &run.steps[..] else { unreachable!("{run:#?}") };
     assert_eq!(crowd.phases.iter().map(|p| p.phase).collect::<Vec<_>>(), [Phase::Subscribe]);
-    assert_eq!(attribute(crowd, "fanout.receivers"), "20");
-    assert_eq!(attribute(all, "fanout.received"), "40 of 40");
+    assert_eq!(number(crowd, "fanout.receivers"), Some(20));
+    assert_eq!(number(all, "fanout.received"), Some(40));
     // Wide margins above: timers are late on a busy machine, never early.
     for (name, expected) in
-        [("fanout.first", 10.0), ("fanout.median", 100.0), ("fanout.last", 200.0)]
+        [("fanout.first_ns", 10.0), ("fanout.median_ns", 100.0), ("fanout.last_ns", 200.0)]
     {
         let found = ms(all, name);
         assert!(found >= expected - 1.0 && found < expected + 80.0, "{name} is {found}");
@@ -160,7 +146,10 @@ async fn who_missed_it_is_named() {
     let run = run_within(Duration::from_secs(8), steps).await;
     assert_failure(&run, FailureReason::Lost, "4 of 1000 did not get it: crowd[7-9, 500]");
     let all = run.steps.last().expect("three steps");
-    assert_eq!(attribute(all, "fanout.received"), "996 of 1000");
+    assert_eq!(number(all, "fanout.received"), Some(996));
+    let messages = &run.steps[0].messages;
+    assert_eq!((messages.stamps.len(), messages.omitted), (996, 0));
+    assert!(messages.stamps.iter().all(|stamp| stamp.matched), "{run:#?}");
 }
 
 /// Guarantees that late is told from lost, receiver by receiver.

@@ -6,7 +6,8 @@ use super::super::spec::{
 };
 use super::servers::{http, https, linger, raw, read_head, write};
 use super::{
-    assert_failure, assert_success, get, median_ms, phases, run, run_http, run_within, step,
+    assert_failure, assert_success, attribute, get, median_ms, number, phases, run, run_http,
+    run_within, step,
 };
 use crate::base::secret::Secret;
 use crate::model::probe::{FailureReason, Phase, ProbeRun};
@@ -383,11 +384,10 @@ async fn streamed_answers_are_judged_by_their_flow() {
         let run = run_http(ask(fine)).await;
         assert_success(&run);
         let step = &run.steps[0];
-        let of = |name: &str| step.attributes.iter().find(|(n, _)| n == name).map(|(_, v)| &**v);
-        assert_eq!(of("network.protocol.version"), Some(spoken));
-        assert_eq!(of("http.response.chunks"), Some("3"), "{step:#?}");
-        let gap: f64 = of("http.response.max_gap_ms").unwrap().parse().unwrap();
-        assert!((119.0..1_000.0).contains(&gap), "{gap}");
+        assert_eq!(attribute(step, "network.protocol.version").as_deref(), Some(spoken));
+        assert_eq!(number(step, "http.response.chunks"), Some(3), "{step:#?}");
+        let gap = number(step, "http.response.max_gap_ns").expect("it is told");
+        assert!((119_000_000..1_000_000_000).contains(&gap), "{gap}");
         assert!(run.phase_ns(Phase::Receive) >= Some(159_000_000), "{step:#?}");
 
         let run = run_http(ask(FlowChecks { max_gap: short, ..fine })).await;

@@ -3,7 +3,7 @@
 use super::super::ledger::LedgerStep;
 use super::super::spec::{Action, Repeat, Step};
 use super::servers::{Server, websocket};
-use super::{assert_failure, assert_success, connect, phases, run_within, step};
+use super::{assert_failure, assert_success, connect, number, phases, run_within, step};
 use crate::model::probe::{FailureReason, Phase, ProbeRun};
 use futures::{SinkExt, StreamExt};
 use std::time::Duration;
@@ -68,10 +68,9 @@ async fn hundred(server: &Server, ledger: LedgerStep) -> ProbeRun {
     run_within(Duration::from_secs(20), steps).await
 }
 
-fn attribute<'r>(run: &'r ProbeRun, name: &str) -> &'r str {
+fn booked(run: &ProbeRun, sum: &str) -> i64 {
     let step = run.steps.last().expect("three steps");
-    let found = step.attributes.iter().find(|(known, _)| known == name);
-    found.map_or("", |(_, value)| value.as_str())
+    number(step, &format!("ledger.{sum}")).expect(sum)
 }
 
 /// Guarantees that a whole stream passes as soon as the last message is there, other messages ignored,
@@ -81,7 +80,7 @@ async fn a_whole_stream_passes() {
     let server = faulty(|_| (1, false), 0).await;
     let run = hundred(&server, books(Some(100))).await;
     assert_success(&run);
-    assert_eq!(attribute(&run, "ledger.received"), "100");
+    assert_eq!(booked(&run, "received"), 100);
     assert!(run.steps[1].duration_ns >= 99_000_000, "{run:#?}");
     assert_eq!(phases(&run.steps[1]), [Phase::Send], "a hundred messages are one phase");
     assert!(run.steps[2].duration_ns < 9_000_000_000, "it did not wait for more");
@@ -100,8 +99,8 @@ async fn faults_are_on_the_books() {
     let run = hundred(&server, books(Some(100))).await;
     assert_failure(&run, FailureReason::Closed, "but 3 of 100 were");
     let sums = ["received", "lost", "duplicates", "reordered", "gaps", "longest_gap"];
-    let found = sums.map(|sum| attribute(&run, &format!("ledger.{sum}")).to_owned());
-    assert_eq!(found, ["98", "3", "1", "1", "2", "2"]);
+    let found = sums.map(|sum| booked(&run, sum));
+    assert_eq!(found, [98, 3, 1, 1, 2, 2]);
     let lenient =
         LedgerStep { max_lost: 3, max_duplicates: 1, max_reordered: 1, ..books(Some(100)) };
     assert_success(&hundred(&server, lenient).await);

@@ -79,7 +79,7 @@ async fn messages_keep_their_rate() {
     let (one, other) = tokio::join!(run(&one, &context), run(&other, &context));
     for run in [&one, &other] {
         assert_success(run);
-        let waited = run.steps[1].attributes.iter().any(|(name, _)| name == "limit.waited");
+        let waited = run.steps[1].attributes.iter().any(|(name, _)| name == "limit.waited_ns");
         assert!(waited, "{:?}", run.steps[1]);
         assert!(run.uncertainty_ns > 2_000_000_000, "the run's length is mostly our own waiting");
     }

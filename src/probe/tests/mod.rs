@@ -46,6 +46,7 @@ use super::spec::{
 };
 use super::{Context, SlotStart, run_once};
 use crate::base::clock::Clock;
+use crate::model::attribute::AttributeValue;
 use crate::model::labels::Labels;
 use crate::model::probe::{Failure, FailureReason, Outcome, Phase, ProbeRun, StepResult};
 use crate::telemetry::Telemetry;
@@ -176,9 +177,17 @@ fn assert_failure(run: &ProbeRun, reason: FailureReason, part: &str) {
 }
 
 /// What a step found out under that name.
-fn attribute<'s>(step: &'s StepResult, name: &str) -> Option<&'s str> {
+pub(super) fn attribute(step: &StepResult, name: &str) -> Option<String> {
     let found = step.attributes.iter().find(|(known, _)| known == name);
-    found.map(|(_, value)| value.as_str())
+    found.map(|(_, value)| value.to_string())
+}
+
+/// A number that a step found out under that name.
+pub(super) fn number(step: &StepResult, name: &str) -> Option<i64> {
+    match step.attributes.iter().find(|(known, _)| known == name)? {
+        (_, AttributeValue::Integer(number)) => Some(*number),
+        _ => None,
+    }
 }
 
 /// The median of a phase's length over several runs, in milliseconds.

@@ -9,10 +9,11 @@ use super::super::{SlotStart, run_once};
 use super::mqtt_broker::{Broker, CONNECT, Faults, PINGREQ, PUBLISH, SUBSCRIBE};
 use super::servers::{Server, linger, raw, write};
 use super::{
-    assert_failure, assert_success, context, expect_json, phases, run, run_within, spec, step,
+    assert_failure, assert_success, attribute, context, expect_json, phases, run, run_within, spec,
+    step,
 };
 use crate::base::secret::Secret;
-use crate::model::probe::{FailureReason, Phase, ProbeRun, StepResult};
+use crate::model::probe::{FailureReason, Phase, ProbeRun};
 use serde_json::json;
 use std::time::Duration;
 
@@ -77,11 +78,6 @@ async fn run_faulty(faults: Faults, ask: impl FnOnce(&Server) -> MqttStep) -> Pr
     run_within(Duration::from_millis(400), vec![step("1", Action::Mqtt(ask))]).await
 }
 
-fn attribute<'a>(step: &'a StepResult, name: &str) -> Option<&'a str> {
-    let found = step.attributes.iter().find(|(known, _)| known == name);
-    found.map(|(_, value)| value.as_str())
-}
-
 /// Waits until the broker has seen so many packets of a type: a farewell is not waited for.
 async fn await_packets(broker: &Broker, packet: &str, count: usize) {
     let seen = async {
@@ -108,7 +104,7 @@ async fn a_message_comes_back() {
         wanted.extend(confirmed);
         assert!(phases(done).starts_with(&wanted), "{done:#?}");
         assert_eq!((done.status, done.protocol.as_str()), (Some(0), "mqtt"));
-        assert_eq!(attribute(done, "network.protocol.version"), Some(version.as_str()));
+        assert_eq!(attribute(done, "network.protocol.version").as_deref(), Some(version.as_str()));
         assert_eq!(run.latency_ns, done.message_latency_ns);
         let acknowledged = [("PUBACK", Qos::AtLeastOnce), ("PUBREC", Qos::ExactlyOnce)];
         for (packet, of) in acknowledged {
@@ -328,7 +324,7 @@ async fn duplicates_are_judged() {
         let run = run_faulty(faults, ask).await;
         let done = &run.steps[0];
         let found = ["mqtt.duplicates", "mqtt.illegal_duplicates"].map(|n| attribute(done, n));
-        assert_eq!(found, [legal, illegal], "{qos} {dup}");
+        assert_eq!(found.each_ref().map(Option::as_deref), [legal, illegal], "{qos} {dup}");
         if illegal.is_some() && refuse_duplicates {
             assert_failure(&run, FailureReason::Check, &format!("came twice at QoS {}", qos as u8));
             assert_eq!(done.checks.last().map(|check| check.passed), Some(false));
@@ -362,7 +358,11 @@ async fn retained_messages_do_not_count() {
         let steps = vec![step("1", Action::Mqtt(ask))];
         let run = run_within(Duration::from_millis(300), steps).await;
         assert_eq!(run.succeeded(), comes, "{run:#?}");
-        assert_eq!(attribute(&run.steps[0], "mqtt.retained_ignored"), ignored, "{run:#?}");
+        assert_eq!(
+            attribute(&run.steps[0], "mqtt.retained_ignored").as_deref(),
+            ignored,
+            "{run:#?}"
+        );
     };
     for version in VERSIONS {
         check(version, true, false, false, Some("1")).await;
@@ -380,7 +380,7 @@ async fn sessions_are_reported_and_pings_measured() {
     let run = run_mqtt(ask).await;
     assert_success(&run);
     let done = &run.steps[0];
-    assert_eq!(attribute(done, "mqtt.session_present"), Some("true"));
+    assert_eq!(attribute(done, "mqtt.session_present").as_deref(), Some("true"));
     assert_eq!(phases(done), [Phase::Connect, Phase::Handshake, Phase::Message]);
     assert_eq!(run.latency_ns, done.message_latency_ns);
 }
@@ -404,13 +404,13 @@ async fn a_session_is_resumed() {
         let run = check(version, false).await;
         assert_success(&run);
         let done = &run.steps[0];
-        assert_eq!(attribute(done, "mqtt.session_present"), Some("true"));
+        assert_eq!(attribute(done, "mqtt.session_present").as_deref(), Some("true"));
         assert!(done.checks.iter().any(|check| check.name == "the session is resumed"));
         let told = phases(done).iter().filter(|phase| **phase == Phase::Handshake).count();
         assert_eq!(told, if version == MqttVersion::V5 { 3 } else { 4 });
         let run = check(version, true).await;
         assert_failure(&run, FailureReason::Check, "resume refused: mqtt://127.0.0.1");
-        assert_eq!(attribute(&run.steps[0], "mqtt.session_present"), Some("false"));
+        assert_eq!(attribute(&run.steps[0], "mqtt.session_present").as_deref(), Some("false"));
     }
 }
 
@@ -501,7 +501,7 @@ async fn receivers_do_not_throw_each_other_out() {
     ])
     .await;
     assert_success(&run);
-    assert_eq!(attribute(&run.steps[2], "fanout.received"), Some("20 of 20"));
+    assert_eq!(attribute(&run.steps[2], "fanout.received").as_deref(), Some("20"));
 }
 
 /// Guarantees that a client which takes over a connection is told from a failing server: the one that

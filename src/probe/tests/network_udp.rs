@@ -51,9 +51,8 @@ fn steady(round_trip: Duration) -> Network {
     network
 }
 
-fn attribute<'r>(run: &'r ProbeRun, name: &str) -> Option<&'r str> {
-    let found = run.steps[0].attributes.iter().find(|(other, _)| other == name);
-    found.map(|(_, value)| value.as_str())
+fn attribute(run: &ProbeRun, name: &str) -> Option<String> {
+    super::attribute(&run.steps[0], name)
 }
 
 fn median(mut values: Vec<Duration>) -> Duration {
@@ -116,10 +115,10 @@ async fn passes(network: &Network, seeds: u64, address: SocketAddr) -> Vec<bool>
     };
     let runs = join_all((0..seeds).map(run)).await;
     for run in &runs {
-        let lost = attribute(run, "network.lost").map(str::parse::<u64>);
+        let lost = number(&run.steps[0], "network.lost");
         let came = run.outcome == Outcome::Success;
-        assert_eq!(lost, Some(Ok(u64::from(!came))), "{run:?}");
-        assert_eq!(attribute(run, "network.rtt_ms").is_some(), came, "{run:?}");
+        assert_eq!(lost, Some(i64::from(!came)), "{run:?}");
+        assert_eq!(attribute(run, "network.rtt_ns").is_some(), came, "{run:?}");
     }
     runs.iter().map(|run| run.outcome == Outcome::Success).collect()
 }
@@ -204,7 +203,7 @@ async fn other_datagrams_go_through_too() {
     let run = run_over(&network, Duration::from_secs(20), steps()).await;
     assert_success(&run);
     assert!(run.latency_ns >= Some(57_000_000), "{run:?}");
-    assert_eq!(attribute(&run, "network.profile"), Some("wifi"));
+    assert_eq!(attribute(&run, "network.profile").as_deref(), Some("wifi"));
     let mut lossy = network.clone();
     lossy.profile.loss_ppm = 600_000;
     let context = &context();
@@ -214,7 +213,8 @@ async fn other_datagrams_go_through_too() {
         async move { run_with(context, &network, Duration::from_secs(2), steps).await }
     }));
     let again = |run: &&ProbeRun| {
-        run.outcome == Outcome::Success && attribute(run, "stun.retransmissions") != Some("0")
+        run.outcome == Outcome::Success
+            && attribute(run, "stun.retransmissions").as_deref() != Some("0")
     };
     assert!(ran.await.iter().filter(again).count() > 0, "a loss is made up for");
 

@@ -4,8 +4,10 @@ use super::super::spec::{
     Action, Expect, HttpStep, PollCursor, PollStep, StatusRange, Step, TextCheck, TlsOptions,
 };
 use super::servers::{Server, http, https, linger, raw, read_head, write};
-use super::{assert_failure, assert_success, expect_json, get, phases, run, run_within, step};
-use crate::model::probe::{FailureReason, Phase, ProbeRun, StepResult};
+use super::{
+    assert_failure, assert_success, attribute, expect_json, get, phases, run, run_within, step,
+};
+use crate::model::probe::{FailureReason, Phase, ProbeRun};
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::routing::{get as on_get, post};
@@ -39,10 +41,6 @@ fn items(url: impl Into<String>) -> PollStep {
 
 async fn run_poll(ask: PollStep) -> ProbeRun {
     run(vec![step("1", Action::Poll(ask))]).await
-}
-
-fn attribute<'r>(step: &'r StepResult, name: &str) -> Option<&'r str> {
-    step.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
 /// A room of one message at a time: asked for what is after it, it holds the request.
@@ -106,9 +104,13 @@ async fn a_held_request_delivers() {
         let opened: Vec<Phase> =
             phases(bob).into_iter().filter(|phase| *phase != Phase::Tls).collect();
         assert_eq!(opened, [Phase::Connect, Phase::Send, Phase::Wait, Phase::Receive]);
-        assert_eq!(attribute(bob, "network.protocol.version"), Some(version));
-        assert_eq!(attribute(bob, "poll.redials"), Some("0"), "{bob:#?}");
-        assert_eq!((bob.status, attribute(bob, "poll.empty")), (Some(200), Some("1")), "{bob:#?}");
+        assert_eq!(attribute(bob, "network.protocol.version").as_deref(), Some(version));
+        assert_eq!(attribute(bob, "poll.redials").as_deref(), Some("0"), "{bob:#?}");
+        assert_eq!(
+            (bob.status, attribute(bob, "poll.empty").as_deref()),
+            (Some(200), Some("1")),
+            "{bob:#?}"
+        );
         assert_eq!(run.latency_ns, run.steps[2].message_latency_ns);
     }
 }
@@ -177,7 +179,7 @@ async fn the_cursor_goes_on() {
     let lines = request_lines(&asked);
     let of = |cursor: &str| format!("GET /u?after={cursor} HTTP/1.1");
     assert_eq!(lines[..3], [of(""), of("a+b%26c%3D1"), of("a+b%26c%3D1")]);
-    assert_eq!(attribute(&run.steps[0], "poll.empty"), Some("1"));
+    assert_eq!(attribute(&run.steps[0], "poll.empty").as_deref(), Some("1"));
     assert!(asked.lock()[2].contains("traceparent: 00-"), "every request is marked");
 }
 
@@ -203,7 +205,7 @@ async fn a_closed_connection_is_dialled_again() {
         request_lines(&asked)[..3],
         ["GET / HTTP/1.1", "GET /7 HTTP/1.1", "GET /8 HTTP/1.1"]
     );
-    assert_eq!(attribute(&run.steps[0], "poll.redials"), Some("2"));
+    assert_eq!(attribute(&run.steps[0], "poll.redials").as_deref(), Some("2"));
 }
 
 /// Guarantees that what is wrong with an answer ends the stream and is said.
@@ -290,7 +292,7 @@ async fn short_polls_keep_their_times() {
     let run = run_poll(ask).await;
     assert_success(&run);
     assert!(run.latency_ns >= Some(159_000_000), "{run:#?}");
-    assert_eq!(attribute(&run.steps[0], "poll.redials"), Some("0"));
+    assert_eq!(attribute(&run.steps[0], "poll.redials").as_deref(), Some("0"));
 }
 
 /// Guarantees that a server which says at once that there is nothing new is not hammered, and that this

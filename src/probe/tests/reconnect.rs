@@ -218,10 +218,9 @@ async fn conduct(memory: Memory, over: Over, by: DropBy, step_: ReconnectStep) -
     run_within(Duration::from_secs(20), steps).await
 }
 
-fn found<'r>(run: &'r ProbeRun, name: &str, attribute: &str) -> &'r str {
-    let step = result(run, name);
-    let found = step.attributes.iter().find(|(known, _)| known == attribute);
-    found.map_or_else(|| unreachable!("no {attribute} in {run:#?}"), |(_, value)| value.as_str())
+fn found(run: &ProbeRun, name: &str, attribute: &str) -> String {
+    let found = super::attribute(result(run, name), attribute);
+    found.unwrap_or_else(|| unreachable!("no {attribute} in {run:#?}"))
 }
 
 fn result<'r>(run: &'r ProbeRun, name: &str) -> &'r StepResult {
@@ -378,11 +377,11 @@ async fn the_next_way_is_tried() {
     assert_success(&run);
     assert_eq!(found(&run, "bob", "fallback.used"), "sse");
     let bob = result(&run, "bob");
-    let failed: Vec<&str> = bob
+    let failed: Vec<String> = bob
         .attributes
         .iter()
         .filter(|(name, _)| name == "fallback.failed")
-        .map(|(_, words)| words.as_str())
+        .map(|(_, words)| words.to_string())
         .collect();
     assert!(failed[0].contains("status 503"), "{failed:?}");
     assert_eq!(failed[1], "websocket: not within 100ms");

@@ -4,7 +4,7 @@ use super::super::certificate::Chain;
 use super::super::spec::{Action, NameCheck, TlsOptions, TlsStep, TlsVersion};
 use super::super::{Context, SlotStart, run_once};
 use super::servers::{Server, linger, raw, write};
-use super::{assert_failure, assert_success, phases, run, run_within, step};
+use super::{assert_failure, assert_success, attribute, phases, run, run_within, step};
 use crate::base::clock::{Clock, UnixNanos};
 use crate::model::probe::{FailureReason, Phase, ProbeRun};
 use crate::telemetry::Telemetry;
@@ -121,8 +121,7 @@ fn names(names: &[&str]) -> Vec<NameCheck> {
 
 #[track_caller]
 fn assert_attribute(run: &ProbeRun, name: &str, value: &str) {
-    let found = run.steps[0].attributes.iter().find(|(known, _)| known == name);
-    assert_eq!(found.map(|(_, value)| value.as_str()), Some(value), "{run:#?}");
+    assert_eq!(attribute(&run.steps[0], name).as_deref(), Some(value), "{run:#?}");
 }
 
 /// Guarantees the facts that a sound handshake reports, its phases, and that every check can hold.

@@ -29,9 +29,8 @@ async fn run_turn(timeout: Duration, turn: TurnStep) -> ProbeRun {
     run_within(timeout, vec![step("1", Action::Turn(turn))]).await
 }
 
-fn attribute<'r>(run: &'r ProbeRun, name: &str) -> Option<&'r str> {
-    let found = run.steps[0].attributes.iter().find(|(known, _)| known == name);
-    found.map(|(_, value)| value.as_str())
+fn attribute(run: &ProbeRun, name: &str) -> Option<String> {
+    super::attribute(&run.steps[0], name)
 }
 
 /// Guarantees an allocation with credentials that the server asked for, its length as the value, what
@@ -45,13 +44,16 @@ async fn an_address_is_allocated_and_given_back() {
     assert_eq!(run.latency_ns, run.phase_ns(Phase::Handshake));
     assert_eq!(turn.asked(), [ALLOCATE, ALLOCATE, REFRESH]);
     assert!(turn.software().starts_with("radiosonde/"));
-    assert_eq!(attribute(&run, "turn.lifetime"), Some("600s"));
-    assert_eq!(attribute(&run, "turn.software"), Some("test turn"));
-    assert_eq!(attribute(&run, "turn.realm"), Some("test realm"));
-    assert_eq!(attribute(&run, "turn.retransmissions"), Some("0"));
-    assert_eq!(attribute(&run, "turn.released"), None);
+    assert_eq!(attribute(&run, "turn.lifetime_seconds").as_deref(), Some("600"));
+    assert_eq!(attribute(&run, "turn.software").as_deref(), Some("test turn"));
+    assert_eq!(attribute(&run, "turn.realm").as_deref(), Some("test realm"));
+    assert_eq!(attribute(&run, "turn.retransmissions").as_deref(), Some("0"));
+    assert_eq!(attribute(&run, "turn.released").as_deref(), None);
     for name in ["turn.relayed_address", "turn.mapped_address"] {
-        assert!(attribute(&run, name).expect("told").starts_with("127.0.0.1:"), "{run:?}");
+        assert!(
+            attribute(&run, name).as_deref().expect("told").starts_with("127.0.0.1:"),
+            "{run:?}"
+        );
     }
     let open = Turn::start(Rules { open: true, ..Rules::default() }).await;
     let run = run_turn(LONG, TurnStep { credentials: None, ..allocate(open.udp) }).await;
@@ -102,7 +104,7 @@ async fn both_sockets_go_through_the_network() {
     for took in [run.latency_ns, run.phase_ns(Phase::Handshake)] {
         assert!((Some(76_000_000)..Some(400_000_000)).contains(&took), "{run:#?}");
     }
-    assert_eq!(attribute(&run, "network.profile"), Some("wifi"));
+    assert_eq!(attribute(&run, "network.profile").as_deref(), Some("wifi"));
 }
 
 /// Guarantees that a stale nonce is taken over once, and that a second one is a refusal.
@@ -161,7 +163,7 @@ async fn refusals_are_clear() {
     let keeper = Turn::start(Rules { refuse: Some((REFRESH, 437)), ..Rules::default() }).await;
     let run = run_turn(LONG, allocate(keeper.udp)).await;
     assert_success(&run);
-    assert_eq!(attribute(&run, "turn.released"), Some("false"));
+    assert_eq!(attribute(&run, "turn.released").as_deref(), Some("false"));
 }
 
 /// Guarantees that silence costs the timeout and no more, that a lost request is sent again, and that
@@ -177,7 +179,7 @@ async fn a_server_may_say_nothing_or_nonsense() {
     let forgetful = Turn::start(Rules { ignore: 1, ..Rules::default() }).await;
     let run = run_turn(LONG, allocate(forgetful.udp)).await;
     assert_success(&run);
-    assert_eq!(attribute(&run, "turn.retransmissions"), Some("1"));
+    assert_eq!(attribute(&run, "turn.retransmissions").as_deref(), Some("1"));
     assert!(run.latency_ns >= Some(500_000_000), "{:?}", run.latency_ns);
 
     let impostor = Turn::start(Rules { impostor: true, ..Rules::default() }).await;

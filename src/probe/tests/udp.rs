@@ -54,9 +54,8 @@ async fn run_stun(timeout: Duration, address: SocketAddr) -> ProbeRun {
     run_within(timeout, vec![step("1", Action::Stun(stun))]).await
 }
 
-fn attribute<'r>(run: &'r ProbeRun, name: &str) -> Option<&'r str> {
-    let found = run.steps[0].attributes.iter().find(|(known, _)| known == name);
-    found.map(|(_, value)| value.as_str())
+fn attribute(run: &ProbeRun, name: &str) -> Option<String> {
+    super::attribute(&run.steps[0], name)
 }
 
 /// Guarantees the round trip as the value, and that other datagrams are passed over and counted.
@@ -67,7 +66,7 @@ async fn a_datagram_goes_there_and_back() {
     assert_success(&run);
     assert_eq!(phases(&run.steps[0]), [Phase::Send, Phase::Message]);
     assert_eq!(run.latency_ns, run.steps[0].message_latency_ns);
-    assert_eq!(attribute(&run, "udp.datagrams.received"), None);
+    assert_eq!(attribute(&run, "udp.datagrams.received").as_deref(), None);
 
     let chatty = server(|_, sent, _| {
         let noise = b"noise".to_vec();
@@ -76,8 +75,8 @@ async fn a_datagram_goes_there_and_back() {
     .await;
     let run = run_udp(ask(chatty.address, "ping ${run.id}", None)).await;
     assert_success(&run);
-    assert_eq!(attribute(&run, "udp.datagrams.duplicate"), Some("2"));
-    assert_eq!(attribute(&run, "udp.datagrams.received"), Some("5"));
+    assert_eq!(attribute(&run, "udp.datagrams.duplicate").as_deref(), Some("2"));
+    assert_eq!(attribute(&run, "udp.datagrams.received").as_deref(), Some("5"));
     let any = ExpectText { text: None, within: Some(Duration::from_secs(1)) };
     assert_success(&run_udp(UdpStep { expect: any, ..ask(chatty.address, "", None) }).await);
 }
@@ -126,7 +125,7 @@ async fn a_name_may_have_more_addresses() {
     let run = run_udp(UdpStep { url, ..ask(echo.address, "ping ${run.id}", None) }).await;
     assert_success(&run);
     assert_eq!(phases(&run.steps[0]), [Phase::Resolve, Phase::Send, Phase::Message]);
-    assert_eq!(attribute(&run, "network.peer.address"), Some("127.0.0.1"));
+    assert_eq!(attribute(&run, "network.peer.address").as_deref(), Some("127.0.0.1"));
 }
 
 /// Guarantees that nothing is sent that may not be, or that fits into no datagram.
@@ -185,7 +184,7 @@ async fn stun_tells_how_we_are_seen() {
     assert_eq!(run.latency_ns, run.steps[0].message_latency_ns);
     let seen = attribute(&run, "stun.mapped_address").expect("an address");
     assert!(seen.starts_with("127.0.0.1:") && seen != server.address.to_string(), "{seen}");
-    assert_eq!(attribute(&run, "stun.retransmissions"), Some("0"));
+    assert_eq!(attribute(&run, "stun.retransmissions").as_deref(), Some("0"));
 }
 
 /// Guarantees that a lost request is sent again with the same transaction, and that the value counts
@@ -204,7 +203,7 @@ async fn a_lost_request_is_sent_again() {
     .await;
     let run = run_stun(Duration::from_secs(20), server.address).await;
     assert_success(&run);
-    assert_eq!(attribute(&run, "stun.retransmissions"), Some("1"));
+    assert_eq!(attribute(&run, "stun.retransmissions").as_deref(), Some("1"));
     assert!(run.latency_ns >= Some(500_000_000), "{:?}", run.latency_ns);
 }
 
@@ -227,7 +226,7 @@ async fn stun_may_fail() {
     let mute = server(|_, _, _| Vec::new()).await;
     let run = run_stun(brief, mute.address).await;
     assert_failure(&run, FailureReason::Timeout, "for an answer of stun://");
-    assert_eq!(attribute(&run, "stun.retransmissions"), Some("1"));
+    assert_eq!(attribute(&run, "stun.retransmissions").as_deref(), Some("1"));
 
     let echo = server(|_, request, _| vec![request.to_vec()]).await;
     let run = run_stun(brief, echo.address).await;

@@ -3,7 +3,7 @@
 
 use super::super::spec::{Action, BinaryText, Deflate, Repeat, Step, WebSocketStep};
 use super::servers::{Server, echo, http, raw, read_head, websocket, write};
-use super::{assert_failure, assert_success, attribute, connect, expect_json, run, step};
+use super::{assert_failure, assert_success, attribute, connect, expect_json, number, run, step};
 use crate::model::probe::{FailureReason, ProbeRun};
 use axum::Router;
 use axum::extract::Request;
@@ -139,12 +139,10 @@ async fn compressed_messages_are_exchanged() {
         steps.extend((1..=30).map(hear));
         let run = run(steps).await;
         assert_success(&run);
-        let number = |name: &str| -> u64 {
-            attribute(&run.steps[0], name).expect(name).parse().expect("a number")
-        };
-        assert_eq!(number("websocket.messages"), 30);
-        assert!(number("websocket.bytes_inflated") > 30 * 600);
-        assert!(number("websocket.bytes") < 30 * 200, "{}", number("websocket.bytes"));
+        let told = |name: &str| number(&run.steps[0], name).expect(name);
+        assert_eq!(told("websocket.messages"), 30);
+        assert!(told("websocket.inflated_bytes") > 30 * 600);
+        assert!(told("websocket.wire_bytes") < 30 * 200, "{}", told("websocket.wire_bytes"));
         let extensions = attribute(&run.steps[0], "websocket.extensions").expect("agreed");
         assert!(extensions.starts_with("permessage-deflate"), "{extensions}");
     };
@@ -214,12 +212,12 @@ async fn pings_between_fragments_are_answered() {
     .await;
     let run = run_websocket(asking(&server)).await;
     assert_success(&run);
-    let told = |name: &str| attribute(&run.steps[0], name);
-    assert_eq!(told("websocket.messages"), Some("1"));
-    assert_eq!(told("websocket.bytes"), Some("7"));
-    assert_eq!(told("websocket.fragments"), Some("2"));
-    assert_eq!(told("websocket.pings"), Some("1"));
-    assert_eq!(told("websocket.bytes_inflated"), None);
+    let told = |name: &str| number(&run.steps[0], name);
+    assert_eq!(told("websocket.messages"), Some(1));
+    assert_eq!(told("websocket.wire_bytes"), Some(7));
+    assert_eq!(told("websocket.fragments"), Some(2));
+    assert_eq!(told("websocket.pings"), Some(1));
+    assert_eq!(told("websocket.inflated_bytes"), None);
 }
 
 // === timing ===
@@ -316,7 +314,7 @@ async fn answers_to_the_upgrade_are_judged() {
     }
     let chosen = "Sec-WebSocket-Protocol: v1\r\n";
     let run = check(chosen, two, "").await;
-    assert_eq!(attribute(&run.steps[0], "websocket.subprotocol"), Some("v1"));
+    assert_eq!(attribute(&run.steps[0], "websocket.subprotocol").as_deref(), Some("v1"));
     check(chosen, newest, "the subprotocol is v2, found: v1").await;
     check(chosen, |_| {}, "the subprotocol is none, found: v1").await;
     check("Sec-WebSocket-Protocol: v3\r\n", two, "is v2 or v1, found: v3").await;
@@ -325,7 +323,7 @@ async fn answers_to_the_upgrade_are_judged() {
     check("Sec-WebSocket-Extensions: permessage-deflate; x\r\n", willing, "`x`").await;
     check("", demanding, "compression is agreed on, found: the server declined it").await;
     let run = check("", willing, "").await;
-    assert_eq!(attribute(&run.steps[0], "websocket.extensions"), Some("none"));
+    assert_eq!(attribute(&run.steps[0], "websocket.extensions").as_deref(), Some("none"));
 
     let answers = |answer: &'static str| {
         raw(move |mut stream| async move {

@@ -145,7 +145,7 @@ fn note_client(client: &Client<'_>, record: &mut StepRecord) {
         record.attribute("turn.realm", realm);
     }
     if client.line.is_lossy() {
-        record.attribute("turn.retransmissions", client.retransmissions.to_string());
+        record.attribute("turn.retransmissions", client.retransmissions);
     }
     if let Some(code) = client.refusal {
         record.status(code);
@@ -170,7 +170,7 @@ fn note_allocation(
     record.attribute("turn.relayed_address", relayed.to_string());
     record.attribute("turn.mapped_address", mapped.to_string());
     if let Some(seconds) = lifetime(&message) {
-        record.attribute("turn.lifetime", format!("{seconds}s"));
+        record.attribute("turn.lifetime_seconds", seconds);
     }
     if let Some(software) = message.text(SOFTWARE) {
         record.attribute("turn.software", software);
@@ -185,7 +185,7 @@ async fn release(client: &mut Client<'_>, with: StepContext<'_>, record: &mut St
     let deadline = with.deadline.no_later_than(from.plus(RELEASE));
     match client.ask(Wish::Release, &deadline).await {
         Ok(granted) => record.phase(Phase::Close, from, granted.arrived),
-        Err(_) => record.attribute("turn.released", "false"),
+        Err(_) => record.attribute("turn.released", false),
     }
 }
 

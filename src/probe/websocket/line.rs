@@ -208,12 +208,12 @@ impl Outlet for Speaker {
         let Tally { messages, wire_bytes, bytes, fragments, pings } = &*self.tally;
         let counted = |name: &str, count: &AtomicU64, always: bool| {
             let count = count.load(Ordering::Relaxed);
-            (always || count > 0).then(|| (format!("websocket.{name}"), count.to_string()))
+            (always || count > 0).then(|| (format!("websocket.{name}"), count.into()))
         };
-        let inflated = self.compresses.then(|| counted("bytes_inflated", bytes, true)).flatten();
+        let inflated = self.compresses.then(|| counted("inflated_bytes", bytes, true)).flatten();
         let attributes = [
             counted("messages", messages, true),
-            counted("bytes", wire_bytes, true),
+            counted("wire_bytes", wire_bytes, true),
             inflated,
             counted("fragments", fragments, false),
             counted("pings", pings, false),

@@ -17,9 +17,10 @@ mod upgrade;
 
 use super::dial::{StepContext, dial};
 use super::failure::Attempt;
+use super::inbox::{Inbox, MAX_MESSAGE_BYTES};
 use super::record::StepRecord;
 use super::spec::WebSocketStep;
-use super::stream::{Inbox, MAX_MESSAGE_BYTES, OpenStream};
+use super::stream::OpenStream;
 use super::target::Target;
 use super::tls::Alpn;
 use super::writes;

@@ -2,7 +2,7 @@
 
 use super::super::connection::{Connection, Stamps};
 use super::super::failure::{of_stream, quote};
-use super::super::stream::{InboxWriter, Received};
+use super::super::inbox::{InboxWriter, Received};
 use super::frames::{Frames, Opcode, Violation};
 use super::line::{Line, Tally};
 use super::messages::{Assembler, Incoming, Message};

@@ -4,7 +4,8 @@ use super::{MINUTE, MS, NOW, noise};
 use crate::api::page::view::*;
 use crate::model::labels::Labels;
 use crate::model::probe::{
-    CheckResult, Failure, FailureReason, Outcome, Phase, PhaseTiming, ProbeRun, RunId, StepResult,
+    CheckResult, Failure, FailureReason, Messages, Outcome, Phase, PhaseTiming, ProbeRun, RunId,
+    StepResult,
 };
 use crate::probe::maintenance::Window;
 use std::time::Duration;
@@ -178,6 +179,7 @@ fn step(
         message_latency_ns: (!fails && protocol != "http").then(|| ms(34.0)),
         status: Some(101),
         attributes: Vec::new(),
+        messages: Messages::default(),
         failure,
         span_id: [1, 2, 3, 4, 5, 6, 7, place as u8],
     }

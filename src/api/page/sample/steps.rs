@@ -1,13 +1,23 @@
 //! A run with every kind of step and fact: held, cut, resumed, fanned out, booked, relayed.
 
+use self::Fact::{Flag, Number, Text};
 use super::MS;
 use super::probes::run;
+use crate::model::attribute::AttributeValue;
 use crate::model::probe::{
-    CheckResult, Failure, FailureReason, Outcome, Phase, PhaseTiming, ProbeRun, StepResult,
+    CheckResult, Failure, FailureReason, MessageStamp, Messages, Outcome, Phase, PhaseTiming,
+    ProbeRun, StepResult,
 };
 
-type Plan =
-    (&'static str, &'static str, &'static [(Phase, u64)], &'static [(&'static str, &'static str)]);
+type Plan = (&'static str, &'static str, &'static [(Phase, u64)], &'static [(&'static str, Fact)]);
+
+/// A value that a constant can hold.
+#[derive(Clone, Copy)]
+enum Fact {
+    Text(&'static str),
+    Number(i64),
+    Flag(bool),
+}
 
 const STEPS: [Plan; 6] = [
     (
@@ -21,21 +31,21 @@ const STEPS: [Plan; 6] = [
             (Phase::Upgrade, 44),
         ],
         &[
-            ("network.protocol.version", "1.1"),
-            ("network.peer.address", "192.0.2.17"),
-            ("tls.protocol.version", "1.3"),
-            ("tls.cipher", "TLS13_AES_256_GCM_SHA384"),
-            ("tls.server.subject", "CN=chat.example.com"),
-            ("tls.server.not_after", "2026-04-14"),
-            ("fallback.used", "websocket"),
-            ("fallback.failed", "quic://chat.example.com: no answer within 80ms"),
-            ("network.profile", "lte+handover"),
-            ("network.seed", "2740147556"),
-            ("network.rtt_ms", "70.1"),
-            ("network.lost", "3"),
-            ("network.queued_ms", "12.4"),
-            ("websocket.messages", "21"),
-            ("websocket.bytes", "1247"),
+            ("network.protocol.version", Text("1.1")),
+            ("network.peer.address", Text("192.0.2.17")),
+            ("tls.protocol.version", Text("1.3")),
+            ("tls.cipher", Text("TLS13_AES_256_GCM_SHA384")),
+            ("tls.server.subject", Text("CN=chat.example.com")),
+            ("tls.server.not_after", Text("2026-04-14")),
+            ("fallback.used", Text("websocket")),
+            ("fallback.failed", Text("quic://chat.example.com: no answer within 80ms")),
+            ("network.profile", Text("lte+handover")),
+            ("network.seed", Text("2740147556")),
+            ("network.rtt_ns", Number(70_100_000)),
+            ("network.lost", Number(3)),
+            ("network.queued_ns", Number(12_400_000)),
+            ("websocket.messages", Number(21)),
+            ("websocket.bytes", Number(1247)),
         ],
     ),
     (
@@ -43,30 +53,34 @@ const STEPS: [Plan; 6] = [
         "sse",
         &[(Phase::FirstEvent, 12)],
         &[
-            ("connection", "reused"),
-            ("held.seconds", "9.999"),
-            ("held.messages", "3"),
-            ("held.longest_gap_ms", "4120.5"),
-            ("http.response.chunks", "7"),
-            ("http.response.max_gap_ms", "11.2"),
+            ("connection", Text("reused")),
+            ("held.duration_ns", Number(9_999_000_000)),
+            ("held.messages", Number(3)),
+            ("held.longest_gap_ns", Number(4_120_500_000)),
+            ("mqtt.session_present", Flag(true)),
+            ("http.response.chunks", Number(7)),
+            ("http.response.max_gap_ns", Number(11_200_000)),
         ],
     ),
     (
         "3",
         "drop",
         &[(Phase::Detect, 802)],
-        &[("drop.by", "silence"), ("drop.noticed", "a ping was not answered within 400ms")],
+        &[
+            ("drop.by", Text("silence")),
+            ("drop.noticed", Text("a ping was not answered within 400ms")),
+        ],
     ),
     (
         "4",
         "reconnect",
         &[(Phase::Backoff, 200), (Phase::Connect, 43), (Phase::Upgrade, 40), (Phase::Resume, 96)],
         &[
-            ("reconnect.open_ms", "283.4"),
-            ("resume.outcome", "resumed with a gap"),
-            ("resume.missed", "2"),
-            ("heartbeat.pings", "2"),
-            ("heartbeat.slowest_ms", "3.734"),
+            ("reconnect.open_ns", Number(283_400_000)),
+            ("resume.outcome", Text("resumed with a gap")),
+            ("resume.missed", Number(2)),
+            ("heartbeat.pings", Number(2)),
+            ("heartbeat.slowest_ns", Number(3_734_000)),
         ],
     ),
     (
@@ -74,16 +88,16 @@ const STEPS: [Plan; 6] = [
         "ledger",
         &[(Phase::Message, 190)],
         &[
-            ("ledger.received", "997"),
-            ("ledger.lost", "3"),
-            ("ledger.duplicates", "1"),
-            ("ledger.reordered", "0"),
-            ("ledger.publisher", "alice: 498 received, 2 lost, 0 duplicates, 0 reordered"),
-            ("ledger.publisher", "bob: 200 received, 1 lost, 0 duplicates, 0 reordered"),
-            ("ledger.publisher", "carol: 150 received, 0 lost, 1 duplicates, 0 reordered"),
-            ("ledger.publisher", "dave: 149 received, 0 lost, 0 duplicates, 1 reordered"),
-            ("turn.relayed_address", "192.0.2.99:50411"),
-            ("vendor.zone", "b"),
+            ("ledger.received", Number(997)),
+            ("ledger.lost", Number(3)),
+            ("ledger.duplicates", Number(1)),
+            ("ledger.reordered", Number(0)),
+            ("ledger.publisher", Text("alice: 498 received, 2 lost, 0 duplicates, 0 reordered")),
+            ("ledger.publisher", Text("bob: 200 received, 1 lost, 0 duplicates, 0 reordered")),
+            ("ledger.publisher", Text("carol: 150 received, 0 lost, 1 duplicates, 0 reordered")),
+            ("ledger.publisher", Text("dave: 149 received, 0 lost, 0 duplicates, 1 reordered")),
+            ("turn.relayed_address", Text("192.0.2.99:50411")),
+            ("vendor.zone", Text("b")),
         ],
     ),
     (
@@ -91,12 +105,13 @@ const STEPS: [Plan; 6] = [
         "expect",
         &[(Phase::Message, 120)],
         &[
-            ("fanout.received", "199 of 200"),
-            ("fanout.first", "8.20ms"),
-            ("fanout.median", "21ms"),
-            ("fanout.p99", "88ms"),
-            ("fanout.last", "120ms"),
-            ("fanout.spread", "111ms"),
+            ("fanout.received", Number(199)),
+            ("fanout.receivers", Number(200)),
+            ("fanout.first_ns", Number(8_199_999)),
+            ("fanout.median_ns", Number(21_000_000)),
+            ("fanout.p99_ns", Number(88_000_000)),
+            ("fanout.last_ns", Number(120_000_000)),
+            ("fanout.spread_ns", Number(111_000_000)),
         ],
     ),
 ];
@@ -122,7 +137,7 @@ pub(super) fn not_run(at: usize, back: u64, outcome: Outcome, message: &str) -> 
 /// A run whose stream the run before had kept open.
 pub(super) fn held(mut run: ProbeRun) -> ProbeRun {
     if let Some(step) = run.steps.first_mut() {
-        step.attributes = vec![("connection".to_owned(), "reused".to_owned())];
+        step.attributes = vec![("connection".to_owned(), "reused".into())];
     }
     run
 }
@@ -191,8 +206,28 @@ fn step((name, protocol, phases, facts): &Plan, offset: &mut u64) -> StepResult 
         duration_ns: *offset - offset_ns,
         phases: timings,
         checks: (0..facts.len().min(6)).map(held).collect(),
-        attributes: facts.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        attributes: facts.iter().map(|(name, fact)| ((*name).to_owned(), value(*fact))).collect(),
+        messages: if *name == "bob" { messages(offset_ns) } else { Messages::default() },
         span_id: [9, 2, 3, 4, 5, 6, 7, name.len() as u8],
         ..StepResult::default()
     }
+}
+
+fn value(fact: Fact) -> AttributeValue {
+    match fact {
+        Text(text) => text.into(),
+        Number(number) => AttributeValue::Integer(number),
+        Flag(truth) => truth.into(),
+    }
+}
+
+/// What came over a stream: a burst, then now and then, more than are kept.
+fn messages(from: u64) -> Messages {
+    let stamp = |n: u64| MessageStamp {
+        offset_ns: from + 300 * MS + n * n * MS,
+        size_bytes: 60 + n as u32 * 7,
+        receiver: 1 + (n % 3) as u32,
+        matched: n.is_multiple_of(9),
+    };
+    Messages { stamps: (0..38).map(stamp).collect(), omitted: 12 }
 }

@@ -5,6 +5,7 @@
 //! pattern as well as by colour. Charts hold no text: labels stand beside them as HTML, so that
 //! they keep their size on a phone.
 
+mod arrivals;
 mod budget;
 mod heatmap;
 mod line;
@@ -13,6 +14,7 @@ mod spread;
 mod strip;
 mod waterfall;
 
+pub use arrivals::arrivals;
 pub use budget::budget;
 pub use heatmap::{Heatmap, heatmap};
 pub use line::{Chart, Keep, Trace, chart};

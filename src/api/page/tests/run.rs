@@ -17,6 +17,8 @@ fn a_run_tells_what_its_steps_found() {
         "id=\"steps\"",
         "id=\"step-1\"",
         "6 checks held",
+        "50 messages</b> came over its streams",
+        "Message by message</summary>",
         "<caption>Fallback</caption>",
         "<caption>Connection</caption>",
         "<caption>Emulated network</caption>",

@@ -24,6 +24,7 @@ use super::out_file::{OutError, OutFile};
 use super::problems;
 use super::process::{block_on, end_on_interrupts};
 use super::terminal::{complain, hint, note, plain, print};
+use crate::api::json::report_schema;
 use crate::base::clock::Clock;
 use crate::base::error::Chain;
 use crate::base::shutdown::Shutdown;
@@ -55,6 +56,9 @@ pub(super) fn probe(files: &Files, wanted: &ProbeArguments) -> ExitCode {
             let loaded = files.load();
             let Some(settings) = &loaded.settings else { return Err(problems::report(&loaded)) };
             return Ok(print(&networks::tables(&settings.networks)));
+        }
+        if wanted.schema {
+            return Ok(print(&format!("{:#}\n", report_schema())));
         }
         if wanted.calibrate {
             let protocols = calibrate::protocols(files, wanted)?;

@@ -3,10 +3,10 @@
 use super::super::palette::Mark;
 use super::super::table::{Column, name, render};
 use super::Series;
+use crate::api::json::ProbeSummary;
 use crate::base::duration::humane;
 use crate::model::probe::ProbeRun;
 use comfy_table::Cell;
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -47,19 +47,15 @@ pub(super) fn table(all: &[Series<'_>]) -> String {
 }
 
 /// The same for machines.
-pub(super) fn json(series: &Series<'_>) -> Value {
+pub(super) fn summary(series: &Series<'_>) -> ProbeSummary {
     let values = Values::of(&series.runs);
-    json!({
-        "probe": series.probe.name,
-        "runs": series.runs.len(),
-        "failed": series.failed().count(),
-        "failure_reasons": reasons(series),
-        "latency_ns": {
-            "p50": values.percentile(50),
-            "p95": values.percentile(95),
-            "max": values.percentile(100),
-        },
-    })
+    ProbeSummary {
+        probe: series.probe.name.clone(),
+        runs: series.runs.len(),
+        failed: series.failed().count(),
+        failure_reasons: reasons(series),
+        latency_ns: [50, 95, 100].map(|percent| values.percentile(percent)),
+    }
 }
 
 fn reasons(series: &Series<'_>) -> BTreeMap<&'static str, usize> {

@@ -7,10 +7,10 @@ use super::Series;
 use super::junit;
 use super::percentiles;
 use super::waterfall::waterfall;
-use crate::api::json::run_json;
+use crate::api::json::report_json;
 use crate::model::probe::ProbeRun;
 use crate::probe::spec::ProbeSpec;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Of a repeated probe only so many failed runs are shown one by one.
 const MAX_FAILED_SHOWN: usize = 3;
@@ -45,9 +45,8 @@ pub(super) fn document(
 }
 
 fn json_document(all: &[Series<'_>]) -> Value {
-    let runs: Vec<Value> = all.iter().flat_map(|series| &series.runs).map(run_json).collect();
-    let probes: Vec<Value> = all.iter().map(percentiles::json).collect();
-    json!({ "version": 1, "runs": runs, "probes": probes })
+    let probes: Vec<_> = all.iter().map(percentiles::summary).collect();
+    report_json(all.iter().flat_map(|series| &series.runs), &probes)
 }
 
 // === impl Transcript ===

@@ -91,7 +91,9 @@ fn headline(run: &ProbeRun) -> String {
 fn step_lines(step: &StepResult, probe: &ProbeSpec, axis: &Axis, width: usize) -> Vec<String> {
     let mut lines = vec![step_line(step, probe, width)];
     lines.extend(step.phases.iter().map(|timing| phase_line(timing, axis)));
-    lines.extend(step.attributes.iter().map(|(name, value)| attribute_line(name, value, width)));
+    lines.extend(
+        step.attributes.iter().map(|(name, value)| attribute_line(name, &value.shown(name), width)),
+    );
     if let Some(failure) = &step.failure {
         lines.extend(failure_lines(step, failure, axis, width));
     }
@@ -120,7 +122,7 @@ fn phase_line(timing: &PhaseTiming, axis: &Axis) -> String {
     format!("    {:<names$}{bar}{length:>DURATIONS$}", timing.phase.as_str())
 }
 
-/// `      tls.protocol.version 1.3`
+/// `      tls.protocol.version  1.3`
 fn attribute_line(name: &str, value: &str, width: usize) -> String {
     let value = cut(value, width.saturating_sub(7 + name.chars().count()));
     format!("      {} {value}", paint(DIM, name))

@@ -13,8 +13,8 @@ use super::super::writes::WriteTarget;
 use super::super::{SlotStart, run_once};
 use super::servers::{Server, http, https};
 use super::{
-    assert_failure, assert_success, context, expect_json, median_ms, phases, run, run_within, spec,
-    step,
+    assert_failure, assert_success, context, expect_json, median_ms, number, phases, run,
+    run_within, spec, step,
 };
 use crate::model::probe::{FailureReason, Phase, ProbeRun};
 use axum::Router;
@@ -85,9 +85,8 @@ fn echo_router() -> Router {
     Router::new().route("/test.Chat/Echo", post(echo)).route("/test.Chat/Talk", post(echo))
 }
 
-fn attribute<'a>(run: &'a ProbeRun, name: &str) -> Option<&'a str> {
-    let found = run.steps[0].attributes.iter().find(|(known, _)| known == name);
-    found.map(|(_, value)| value.as_str())
+fn attribute(run: &ProbeRun, name: &str) -> Option<String> {
+    super::attribute(&run.steps[0], name)
 }
 
 async fn health_server() -> Server {
@@ -150,9 +149,9 @@ async fn an_echo_comes_back() {
     let second = GrpcStep { expect: Some(expect_json(expected)), ..chat(&server, "Echo", again) };
     let run = run(vec![first, step("b", Action::Grpc(second))]).await;
     assert_success(&run);
-    assert_eq!(attribute(&run, "grpc.messages"), Some("1"));
-    assert!(attribute(&run, "grpc.first_message_ms").is_some());
-    assert_eq!(attribute(&run, "grpc.max_gap_ms"), None);
+    assert_eq!(attribute(&run, "grpc.messages").as_deref(), Some("1"));
+    assert!(number(&run.steps[0], "grpc.first_message_ns").is_some());
+    assert_eq!(number(&run.steps[0], "grpc.max_gap_ns"), None);
     assert_eq!(run.latency_ns, run.steps[1].message_latency_ns);
 
     let wrong = GrpcStep {

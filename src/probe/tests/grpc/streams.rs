@@ -3,8 +3,8 @@
 use super::super::super::spec::Expect;
 use super::servers::{Item, OK, Part, answer, frame, item, messages};
 use super::{
-    Action, FailureReason, GrpcStep, Phase, ProbeRun, assert_failure, assert_success, attribute,
-    chat, chat_many, chat_server, echo_server, expect_json, http, phases, run_grpc, run_within,
+    Action, FailureReason, GrpcStep, Phase, ProbeRun, assert_failure, assert_success, chat,
+    chat_many, chat_server, echo_server, expect_json, http, number, phases, run_grpc, run_within,
     step,
 };
 use crate::probe::grpc::Code;
@@ -41,8 +41,11 @@ async fn a_match_is_found_among_noise() {
     let expected = [Phase::Connect, Phase::Send, Phase::Wait, Phase::Message];
     assert_eq!(phases(done), expected);
     assert_eq!((run.latency_ns, done.status), (done.message_latency_ns, None));
-    assert_eq!(attribute(&run, "grpc.messages"), Some("301"));
-    let gap = attribute(&run, "grpc.max_gap_ms").and_then(|text| text.parse::<f64>().ok());
+    assert_eq!(number(&run.steps[0], "grpc.messages"), Some(301));
+    let messages = &run.steps[0].messages;
+    assert_eq!((messages.stamps.len(), messages.omitted), (301, 0));
+    assert!(messages.stamps.is_sorted_by_key(|stamp| stamp.offset_ns), "{run:#?}");
+    let gap = number(&run.steps[0], "grpc.max_gap_ns").map(|ns| ns as f64 / 1e6);
     assert!(gap >= Some(35.0), "{gap:?}");
 }
 
@@ -95,7 +98,7 @@ async fn messages_are_counted() {
     let to_the_end = GrpcStep { status: vec![Code::OK], ..ask(Some(1)) };
     let run = run_grpc(to_the_end).await;
     assert_success(&run);
-    assert_eq!((run.steps[0].status, attribute(&run, "grpc.messages")), (Some(0), Some("2")));
+    assert_eq!((run.steps[0].status, number(&run.steps[0], "grpc.messages")), (Some(0), Some(2)));
     let run = run_grpc(ask(None)).await;
     assert_success(&run);
     assert_eq!(phases(&run.steps[0]).last(), Some(&Phase::Receive));
@@ -140,5 +143,5 @@ async fn streams_go_both_ways() {
     };
     let run = run_grpc(ask).await;
     assert_success(&run);
-    assert_eq!(attribute(&run, "grpc.messages"), Some("3"));
+    assert_eq!(number(&run.steps[0], "grpc.messages"), Some(3));
 }
