@@ -12,6 +12,9 @@ const OTHER: &str = "Other facts";
 /// Values of one name that are shown; the rest is folded.
 const SHOWN_VALUES: usize = 3;
 
+/// Characters of a value that fit beside its name in a narrow table.
+const NARROW: usize = 22;
+
 /// The beginning of a name, up to a dot or its end, and the title under which it stands. The first that
 /// fits decides; tables come in this order.
 const TITLES: [(&str, &str); 34] = [
@@ -52,7 +55,7 @@ const TITLES: [(&str, &str); 34] = [
 ];
 
 /// Names that read better in other words, without the ending that is a unit.
-const WORDS: [(&str, &str); 12] = [
+const WORDS: [(&str, &str); 13] = [
     ("drop.by", "how"),
     ("drop.noticed", "noticed by"),
     ("fanout.median", "half of them"),
@@ -65,6 +68,7 @@ const WORDS: [(&str, &str); 12] = [
     ("network.queued", "queued for"),
     ("network.rtt", "round trip"),
     ("reconnect.open", "open again after"),
+    ("websocket.wire", "bytes on the wire"),
 ];
 
 /// Endings that are a unit.
@@ -184,8 +188,10 @@ fn stem(name: &str) -> &str {
 }
 
 fn table(group: &Group<'_>) -> Markup {
+    let is_wide = |value: &String| value.chars().count() > NARROW;
+    let wide = group.rows.iter().flat_map(|row| &row.values).any(is_wide);
     html! {
-        table .found {
+        table .found .wide[wide] {
             caption { (group.title) }
             tbody {
                 @for row in &group.rows {

@@ -181,7 +181,7 @@ fn row(now: UnixNanos, run: &ProbeRun, differing: &[String]) -> Markup {
         tr data-key=(run.id.to_hex()) {
             th scope="row" { a href=(links::run(run.id)) { (ago(now, run.started())) } }
             td { (state(level, word)) }
-            @if !differing.is_empty() { td { (distinct(run, differing)) } }
+            @if !differing.is_empty() { td .label { (distinct(run, differing)) } }
             td .number { (latency_or_nothing(run.latency_ns)) }
             td .number { @if matches!(run.outcome, Outcome::Missed | Outcome::Overlapped) { "–" } @else { (latency(run.duration_ns)) } }
             td { (why(run)) }

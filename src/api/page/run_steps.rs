@@ -5,7 +5,7 @@ use super::format::latency;
 use super::parts::section;
 use super::run_messages::messages;
 use super::svg::{self, Spread, Words};
-use super::symbol::{Level, state};
+use super::symbol::{Level, sign, state};
 use crate::model::probe::{CheckResult, ProbeRun, StepResult};
 use maud::{Markup, html};
 
@@ -76,12 +76,13 @@ fn checks(checks: &[CheckResult]) -> Markup {
     }
 }
 
+/// A check that held needs no word that is seen: its sign says so.
 fn one(check: &CheckResult) -> Markup {
-    let (level, word) =
-        if check.passed { (Level::Good, "Held") } else { (Level::Bad, "Did not hold") };
     html! {
         li {
-            (state(level, word)) " " (check.name)
+            @if check.passed { (sign(Level::Good)) span .hidden { "Held: " } " " }
+            @else { (state(Level::Bad, "Did not hold")) " " }
+            (check.name)
             @if let Some(found) = &check.found { ", found " code { (found) } }
         }
     }

@@ -51,7 +51,7 @@ fn rows(run: &ProbeRun, step: &StepResult) -> Markup {
                     span .meta { (step.protocol) " " (step.target)
                         @if let Some(status) = step.status { " · status " (status) }
                         @if facts::is_held(&step.attributes) { " · kept open by the run before" }
-                        @if let Some(value) = step.message_latency_ns { " · send to match " (latency(value)) }
+                        @if let Some(value) = step.message_latency_ns { " · " (value_of(step)) " " (latency(value)) }
                     }
                 }
                 td .number { (latency(step.duration_ns)) }
@@ -60,6 +60,16 @@ fn rows(run: &ProbeRun, step: &StepResult) -> Markup {
             @for timing in &step.phases { (phase(run, *timing)) }
             @if step.failure.is_some() { (unreached(run, step)) }
         }
+    }
+}
+
+/// What the value of a step is the time of.
+fn value_of(step: &StepResult) -> &'static str {
+    match step.protocol.as_str() {
+        "drop" => "noticed after",
+        "reconnect" => "back after",
+        "heartbeat" => "slowest answer",
+        _ => "send to match",
     }
 }
 

@@ -106,10 +106,15 @@ fn uncertain(runs: &[ProbeRun], under_ns: Option<u64>) -> Option<Markup> {
     };
     let left_out = ran(runs).filter(straddles).count();
     Some(html! {
-        "Each run says by how much its value may be too large, because this machine stalled meanwhile: "
-        (latency(median)) " at p50, at most " (latency(most)) " in the newest " (stated.len()) " runs. "
+        @if most == 0 {
+            "This machine did not stall while any of the newest " (stated.len()) " values was measured."
+        } @else {
+            "Each run says by how much its value may be too large, because this machine stalled meanwhile: "
+            (latency(median)) " at p50, at most " (latency(most)) " in the newest " (stated.len()) " runs. "
+        }
         @match (under_ns, left_out) {
             (None, _) => {}
+            (Some(_), 0) if most == 0 => {}
             (Some(under), 0) => { "For none of them that decides whether it was within " (latency(under)) "." }
             (Some(under), _) => {
                 b { "For " (left_out) " of them" } " that decides whether it was within " (latency(under)) ": counted neither way."
