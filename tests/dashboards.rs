@@ -35,8 +35,10 @@ use world::World;
 /// Units that the dashboards use, as Grafana names them.
 const UNITS: &[&str] = &["short", "percentunit", "s", "dtdurations", "reqps", "bytes", "Bps"];
 
-/// Metrics that need what no test brings up: a collector to export to.
-const CONDITIONAL: [&str; 1] = ["radiosonde_export_requests_total"];
+/// Metrics that need what no test brings up: a collector to export to, and a minute until the first
+/// calibration.
+const CONDITIONAL: [&str; 2] =
+    ["radiosonde_export_requests_total", "radiosonde_calibration_error_seconds"];
 
 // === the tests ===
 

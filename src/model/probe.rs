@@ -129,6 +129,26 @@ pub struct StepResult {
     pub span_id: [u8; 8],
 }
 
+/// An enumeration whose variants say in words what they mean: the first sentence of their documentation,
+/// so that whoever adds one need not say it twice.
+macro_rules! meanings {
+    ($(#[$outer:meta])* pub enum $type:ident { $($(#[doc = $words:literal])+ $variant:ident),+ $(,)? }) => {
+        $(#[$outer])*
+        pub enum $type { $($(#[doc = $words])+ $variant),+ }
+
+        impl $type {
+            /// What it means, as a sentence for people without its full stop.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                let words = match self { $(Self::$variant => concat!($($words),+)),+ };
+                let words = words.trim();
+                let sentence = words.split_once(". ").map_or(words, |(first, _)| first);
+                sentence.trim_end_matches('.')
+            }
+        }
+    };
+}
+
 /// The messages of a step's streams, first ones first.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Messages {
@@ -151,6 +171,7 @@ pub struct MessageStamp {
     pub matched: bool,
 }
 
+meanings! {
 /// The parts of talking to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
@@ -194,6 +215,7 @@ pub enum Phase {
     Fallback,
     /// From coming back until a stream goes on where it was.
     Resume,
+}
 }
 
 /// When a phase began and how long it took.

@@ -1,5 +1,5 @@
-//! A daemon with everything to measure: probes that pass and fail, phones that report all kinds of
-//! telemetry, SLOs on both, an alert that fires, receivers that take it and refuse it.
+//! A daemon with everything to measure: probes that pass, fail, rest and break limits, phones that
+//! report all kinds of telemetry, SLOs on both, an alert that fires, receivers that take it and refuse it.
 
 use super::daemon::Daemon;
 use super::target::{Target, write};
@@ -7,7 +7,10 @@ use super::text_format::{self, Family};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-const SETTINGS: &str = "phones: { routes: [ \"/rooms/{id}/messages\" ] }\n";
+/// `localhost`, under which only one probe asks, has a limit that it always breaks.
+const SETTINGS: &str = "phones: { routes: [ \"/rooms/{id}/messages\" ] }
+limits: [ { target: localhost, max_runs_per_second: 0.01 } ]
+";
 
 /// The daemon and its surroundings.
 pub struct World {
@@ -52,10 +55,14 @@ impl World {
 }
 
 fn probes(target: &str) -> String {
+    let limited = target.replace("127.0.0.1", "localhost");
     format!(
         "probes:
   - {{ name: well, every: 200ms, labels: {{ feature: chat }}, http: {{ get: \"{target}/well\" }} }}
   - {{ name: sick, every: 200ms, http: {{ get: \"{target}/sick\" }} }}
+  - {{ name: limited, every: 200ms, http: {{ get: \"{limited}/well\" }} }}
+  - {{ name: resting, every: 200ms, http: {{ get: \"{target}/well\" }} }}
+maintenance: [ {{ name: always, cron: \"* * * * *\", for: 2m, probes: [ resting ] }} ]
 "
     )
 }

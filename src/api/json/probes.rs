@@ -114,6 +114,7 @@ const CELL: Shape<StripCell> = Shape(&[
     ("runs", whole, "Runs in it", |cell| cell.runs.into()),
     ("failed", whole, "Runs that failed", |cell| cell.failed.into()),
     ("slow", whole, "Runs over the strictest threshold", |cell| cell.slow.into()),
+    ("missed", whole, "Slots that were not run through our own doing", |cell| cell.missed.into()),
 ]);
 
 const QUANTILES: Shape<QuantilePoint> = Shape(&[

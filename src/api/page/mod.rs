@@ -8,10 +8,12 @@
 mod budgets;
 mod changes;
 mod empty;
+mod facts;
 mod firing;
 mod format;
 mod home;
 mod incident_page;
+mod labels;
 mod links;
 mod not_found;
 mod parts;
@@ -19,7 +21,10 @@ mod phones;
 mod probe_page;
 mod probes;
 mod refused;
+mod run_messages;
 mod run_page;
+mod run_steps;
+mod run_waterfall;
 #[cfg(test)]
 mod sample;
 mod shell;
@@ -28,12 +33,14 @@ pub mod svg;
 mod symbol;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod verdict;
 pub mod view;
 
 pub use changes::render_changes;
 pub use home::render_home;
 pub use incident_page::render_incident;
+pub(super) use labels::differing;
 pub(super) use links::{probe as probe_path, run as run_path};
 pub use not_found::render_not_found;
 pub use probe_page::render_probe;

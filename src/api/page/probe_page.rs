@@ -1,16 +1,18 @@
 //! `/probes/{name}`: a probe, its day, its latencies and its runs.
 
 use super::format::{ago, latency, latency_or_nothing};
+use super::labels::{column, differing, distinct};
 use super::links;
 use super::parts::{Column, calm, plot, rows, section};
 use super::probes::{day, legend, numbers, resting};
 use super::shell::{Shell, trail};
 use super::svg::{self, Chart, Keep, Trace, Words, chart};
 use super::symbol::{Level, state};
+use super::trust;
 use super::view::ProbePage;
 use crate::base::clock::UnixNanos;
 use crate::base::duration::humane;
-use crate::model::probe::{Outcome, ProbeRun};
+use crate::model::probe::{FailureReason, Outcome, ProbeRun};
 use maud::{Markup, html};
 
 /// Runs that are listed.
@@ -29,7 +31,8 @@ pub fn render_probe(view: &ProbePage) -> String {
         (trail(&[("Probes", "/#probes")]))
         div .title { h1 { (probe.name) } (state(level, word)) (numbers(probe, &page)) }
         p .target { (probe.protocol) " " (probe.target) " every " (probe.schedule)
-            @for (name, value) in probe.labels.iter() { " · " (name) " " (value) } }
+            @for (name, value) in probe.labels.iter().filter(|(name, _)| !probe.differing.iter().any(|other| other == name)) { " · " (name) " " (value) } }
+        @if !probe.differing.is_empty() { p .meta { "Several targets: its runs differ by " (probe.differing.join(" and ")) "." } }
         (resting(view.now, probe))
         form .actions method="post" action={ (page) "/run" } { button type="submit" { "Run now" } }
         @if !view.slos.is_empty() {
@@ -39,6 +42,7 @@ pub fn render_probe(view: &ProbePage) -> String {
         }
         (section("day", lately(view), &day_body(view, &page)))
         (section("latency", "Latency", &latencies(view)))
+        (not_run(view))
         (section("failed", "Last failed runs", &listed(view.now, &view.failed, "Last failed runs", "None is kept: no run has failed lately.")))
         (section("runs", "Last runs", &listed(view.now, view.runs.get(..RUNS).unwrap_or(&view.runs), "Last runs, newest first", "No run yet.")))
     };
@@ -76,6 +80,7 @@ fn latencies(view: &ProbePage) -> Markup {
             @let meaning = format!("stronger: more runs{} · hatched at the top: failed", threshold.unwrap_or_default());
             (plot(&[latency(map.high_ns), latency(map.low_ns)], &map.drawing, &span, &meaning))
         }
+        (trust::of_runs(view))
     }
 }
 
@@ -118,27 +123,81 @@ fn listed(now: UnixNanos, runs: &[ProbeRun], caption: &str, nothing: &str) -> Ma
     if runs.is_empty() { calm(nothing) } else { table(now, runs, caption) }
 }
 
-/// Runs as a table; each links to its waterfall.
-pub(super) fn table(now: UnixNanos, runs: &[ProbeRun], caption: &str) -> Markup {
+/// Slots among the newest in which nothing was run, by what kept it from that; newest first.
+fn not_run(view: &ProbePage) -> Markup {
     const COLUMNS: [Column<'_>; 5] = [
-        Column::Text("Run"),
-        Column::Text("Outcome"),
-        Column::Number("Value"),
-        Column::Number("Whole run"),
+        Column::Text("Slots"),
+        Column::Text("Counts"),
+        Column::Number("How many"),
+        Column::Text("Last"),
         Column::Text("Why"),
     ];
-    rows(caption, &COLUMNS, &html! { @for run in runs { (row(now, run)) } })
+    let mut causes: Vec<(&ProbeRun, usize)> = Vec::new();
+    for run in
+        view.runs.iter().filter(|run| matches!(run.outcome, Outcome::Missed | Outcome::Overlapped))
+    {
+        let same = |known: &&mut (&ProbeRun, usize)| {
+            known.0.outcome == run.outcome && known.0.failure == run.failure
+        };
+        match causes.iter_mut().find(same) {
+            Some((_, slots)) => *slots += 1,
+            None => causes.push((run, 1)),
+        }
+    }
+    if causes.is_empty() {
+        return html! {};
+    }
+    let body = html! {
+        @for (run, slots) in &causes {
+            @let (level, word) = Level::of_outcome(run.outcome);
+            tr {
+                th scope="row" { (state(level, word)) }
+                td { @if run.outcome == Outcome::Missed { "neither way" } @else { "as bad" } }
+                td .number { (slots) }
+                td { a href=(links::run(run.id)) { (ago(view.now, run.started())) } }
+                td { (why(run)) }
+            }
+        }
+    };
+    let body = html! {
+        p .meta { "Of the newest " (view.runs.len()) ". Overlapped: the run before was still going. Missed: by maintenance, a limit, or this machine's own fault." }
+        (rows("Slots that were not run", &COLUMNS, &body))
+    };
+    section("not-run", "Slots that were not run", &body)
 }
 
-fn row(now: UnixNanos, run: &ProbeRun) -> Markup {
+/// Runs as a table; each links to its waterfall. A column tells those of several targets apart.
+pub(super) fn table(now: UnixNanos, runs: &[ProbeRun], caption: &str) -> Markup {
+    let differing = differing(runs);
+    let mut columns = vec![Column::Text("Run"), Column::Text("Outcome")];
+    columns.extend(column(&differing));
+    columns.extend([Column::Number("Value"), Column::Number("Whole run"), Column::Text("Why")]);
+    rows(caption, &columns, &html! { @for run in runs { (row(now, run, &differing)) } })
+}
+
+fn row(now: UnixNanos, run: &ProbeRun, differing: &[String]) -> Markup {
     let (level, word) = Level::of_outcome(run.outcome);
     html! {
         tr data-key=(run.id.to_hex()) {
             th scope="row" { a href=(links::run(run.id)) { (ago(now, run.started())) } }
             td { (state(level, word)) }
+            @if !differing.is_empty() { td .label { (distinct(run, differing)) } }
             td .number { (latency_or_nothing(run.latency_ns)) }
             td .number { @if matches!(run.outcome, Outcome::Missed | Outcome::Overlapped) { "–" } @else { (latency(run.duration_ns)) } }
-            td { @if let Some(failure) = &run.failure { (failure.reason.as_str()) ": " (failure.message) } }
+            td { (why(run)) }
+        }
+    }
+}
+
+/// Why a run failed, or a slot was not run: there the outcome says as much as the reason.
+fn why(run: &ProbeRun) -> Markup {
+    let Some(failure) = &run.failure else { return html! {} };
+    html! {
+        @match failure.reason {
+            FailureReason::Missed | FailureReason::Overlapped => {
+                (failure.message.strip_prefix("not run: ").unwrap_or(&failure.message))
+            }
+            reason => { (reason.as_str()) ": " (failure.message) }
         }
     }
 }

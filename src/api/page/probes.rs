@@ -1,16 +1,17 @@
 //! *Probes*: a card for each, failing ones first.
 
 use super::empty;
-use super::format::{ago, clock, hour, latency, latency_or_nothing};
+use super::format::{ago, clock, count, hour, latency, latency_or_nothing};
+use super::labels::distinct;
 use super::links;
 use super::parts::counted;
 use super::svg::{self, Words};
 use super::symbol::{Level, sign};
+use super::trust;
 use super::view::{CellState, PageView, ProbeView, StripCell};
 use crate::base::clock::UnixNanos;
 use crate::base::duration::humane;
 use crate::model::probe::{Outcome, ProbeRun, StepResult};
-use crate::probe::reference::{Calibration, Percentiles};
 use maud::{Markup, html};
 
 /// Names beside a small waterfall, as many as it has rows.
@@ -31,7 +32,7 @@ pub(super) fn section(view: &PageView) -> Markup {
         html! {
             (legend(true))
             div .cards { @for probe in &probes { (card(view.now, probe)) } }
-            @if let Some(calibration) = &view.calibration { (trust(view.now, calibration)) }
+            @if let Some(calibration) = &view.calibration { (trust::calibrated(view.now, calibration)) }
         }
     };
     counted("probes", "Probes", probes.len(), &body)
@@ -54,27 +55,6 @@ pub(super) fn legend(with_phases: bool) -> Markup {
     }
 }
 
-/// How far figures can be trusted on this machine.
-fn trust(now: UnixNanos, calibration: &Calibration) -> Markup {
-    let Percentiles { p50, p99, .. } = calibration.overall.errors;
-    let bare = calibration.overall.bare_errors;
-    let level = if calibration.is_within_limit() { Level::Good } else { Level::Warning };
-    html! {
-        p .calm .trust {
-            @if level == Level::Warning { (sign(level)) }
-            "Latencies of this instrument are too large by "
-            a href="/api/calibration" { (excess(p50)) " at p50, " (excess(p99)) " at p99" }
-            "; those of a bare client by " (excess(bare.p50)) " and " (excess(bare.p99))
-            ". Measured " (clock(now, calibration.at)) "."
-        }
-    }
-}
-
-/// An error of measuring; below zero there is none to speak of.
-fn excess(ns: i64) -> String {
-    format!("{:.2} ms", (ns.max(0) as f64 / 1e4).round() / 1e2)
-}
-
 fn card(now: UnixNanos, probe: &ProbeView) -> Markup {
     let page = links::probe(&probe.name);
     let level = probe.last.as_ref().map_or(Level::Unknown, |run| Level::of_outcome(run.outcome).0);
@@ -84,7 +64,7 @@ fn card(now: UnixNanos, probe: &ProbeView) -> Markup {
             p .target title=(probe.target) { (probe.protocol) " every " (probe.schedule) " · " (probe.target) }
             (resting(now, probe))
             @match &probe.last {
-                Some(run) => { (last(now, run)) }
+                Some(run) => { (last(now, run, &probe.differing)) }
                 None => { p .calm { "No run yet." } }
             }
             (day(now, probe, &page))
@@ -96,7 +76,7 @@ fn card(now: UnixNanos, probe: &ProbeView) -> Markup {
 pub(super) fn resting(now: UnixNanos, probe: &ProbeView) -> Markup {
     html! {
         @if let Some(window) = &probe.maintenance {
-            p .calm { "In maintenance until " (clock(now, window.until)) ": " (window.name) }
+            p .resting { b { "In maintenance" } " until " (clock(now, window.until)) ": " (window.name) }
         }
     }
 }
@@ -117,7 +97,7 @@ pub(super) fn numbers(probe: &ProbeView, page: &str) -> Markup {
 }
 
 /// The newest run: its outcome in words, and its waterfall.
-fn last(now: UnixNanos, run: &ProbeRun) -> Markup {
+fn last(now: UnixNanos, run: &ProbeRun, differing: &[String]) -> Markup {
     let (level, word) = Level::of_outcome(run.outcome);
     let value = latency(run.latency_ns.unwrap_or(run.duration_ns));
     let title = format!("Last run: {}, {}", word.to_lowercase(), value);
@@ -126,6 +106,7 @@ fn last(now: UnixNanos, run: &ProbeRun) -> Markup {
             span .outcome .(level.class()) { (word) }
             @if run.outcome == Outcome::Success { " in " (value) }
             ", " (ago(now, run.ended()))
+            @if !differing.is_empty() { span .meta { " · " (distinct(run, differing)) } }
             @if let Some(failure) = &run.failure { span .failure { (failure.reason.as_str()) ": " (failure.message) } }
         }
         @if !run.steps.is_empty() {
@@ -178,14 +159,13 @@ pub(super) fn day(now: UnixNanos, probe: &ProbeView, page: &str) -> Markup {
 fn summary(strip: &[StripCell]) -> String {
     let sum = |of: fn(&StripCell) -> u32| strip.iter().map(|cell| u64::from(of(cell))).sum::<u64>();
     let (runs, failed, slow) = (sum(|c| c.runs), sum(|c| c.failed), sum(|c| c.slow));
-    if strip.iter().all(|cell| cell.state == CellState::NoData) {
-        return "no run".to_owned();
-    }
-    let runs = super::format::count(runs);
-    match (failed, slow) {
-        (0, 0) => format!("{runs} runs, all in time"),
-        (0, slow) => format!("{slow} of {runs} slow"),
-        (failed, 0) => format!("{failed} of {runs} failed"),
-        (failed, slow) => format!("{failed} failed, {slow} slow of {runs}"),
-    }
+    let missed = sum(|c| c.missed);
+    let words = match (failed, slow) {
+        _ if strip.iter().all(|cell| cell.state == CellState::NoData) => "no run".to_owned(),
+        (0, 0) => format!("{} runs, all in time", count(runs)),
+        (0, slow) => format!("{slow} of {} slow", count(runs)),
+        (failed, 0) => format!("{failed} of {} failed", count(runs)),
+        (failed, slow) => format!("{failed} failed, {slow} slow of {}", count(runs)),
+    };
+    if missed == 0 { words } else { format!("{words}; {} missed", count(missed)) }
 }

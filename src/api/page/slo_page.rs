@@ -55,7 +55,7 @@ fn figures(now: UnixNanos, budget: &BudgetView) -> Markup {
             (figure("Budget left", budget.left.map_or_else(|| NOTHING.to_owned(), share)))
             (figure("Gone in", exhaustion(budget.exhaustion)))
             (figure("Bad of all events", format!("{} of {}", grouped(bad), grouped(budget.total))))
-            @if budget.left_out > 0 { (figure("Left out as uncertain", grouped(budget.left_out))) }
+            @if budget.left_out > 0 { (figure("Left out, 5 min", html! { span title="The threshold lies within what our own stalls may have added: counted neither way" { (grouped(budget.left_out)) } })) }
             @if let Some(since) = budget.counted_since { (figure("Counted since", ago(now, since))) }
             @if let Some(since) = budget.missing_since { (figure("No data since", ago(now, since))) }
         }

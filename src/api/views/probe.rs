@@ -3,6 +3,7 @@
 use super::Surroundings;
 use super::series::{Grid, HOUR, Reader, RunCounts, quantile_ns};
 use crate::alert::Core;
+use crate::api::page::differing;
 use crate::api::page::view::{
     CellState, HeatColumn, ProbePage, ProbeView, QuantilePoint, StripCell,
 };
@@ -43,6 +44,7 @@ pub fn probe(
         failed: newest_first(evidence.map(|kept| &kept.failed)),
         quantiles: quantiles.iter().map(quantile_point).collect(),
         heatmap: heatmap(reader, name, Grid { step: grid.step * CELLS_PER_COLUMN, ..grid }),
+        calibration: around.calibration.clone(),
         span: grid.span(),
     })
 }
@@ -55,12 +57,14 @@ pub(super) fn card(reader: Reader<'_>, name: &str, schedule: &str, now: UnixNano
     let hour = hour.first();
     let threshold = strictest_threshold(reader.core, name);
     let grid = reader.grid(name, now);
+    let kept = evidence.into_iter().flat_map(|kept| &kept.runs);
     ProbeView {
         name: name.to_owned(),
         protocol: last.as_ref().map(protocol).unwrap_or_default(),
         target: last.as_ref().and_then(target).unwrap_or_default(),
         schedule: schedule.to_owned(),
         maintenance: reader.core.policy.rest_of(name, now).window,
+        differing: differing(kept.map(|run| &**run)),
         labels: last.as_ref().map(|run| run.labels.clone()).unwrap_or_default(),
         p50_ns: hour.and_then(|latencies| quantile_ns(latencies, 0.5)),
         p95_ns: hour.and_then(|latencies| quantile_ns(latencies, 0.95)),
@@ -125,7 +129,7 @@ fn strip_cell(counts: RunCounts, slow: u32) -> StripCell {
         (_, 0, _) => CellState::Slow,
         _ => CellState::Failed,
     };
-    StripCell { state, runs: counts.runs, failed: counts.failed, slow }
+    StripCell { state, runs: counts.runs, failed: counts.failed, slow, missed: counts.missed }
 }
 
 fn heatmap(reader: Reader<'_>, name: &str, grid: Grid) -> Vec<HeatColumn> {

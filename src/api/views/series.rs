@@ -38,6 +38,8 @@ pub(super) struct RunCounts {
     pub(super) failed: u32,
     /// Of those, failed ones that took no time that is worth a latency.
     pub(super) without_latency: u32,
+    /// Slots that were missed.
+    pub(super) missed: u32,
 }
 
 /// What is shown of a probe that has not lived longer: slots, and slots to a cell.
@@ -172,7 +174,10 @@ impl Reader<'_> {
 impl RunCounts {
     fn add(&mut self, outcome: Outcome, runs: u32) {
         let (failed, without_latency) = match outcome {
-            Outcome::Missed => return,
+            Outcome::Missed => {
+                self.missed = self.missed.saturating_add(runs);
+                return;
+            }
             Outcome::Success => (0, 0),
             Outcome::Timeout => (runs, 0),
             Outcome::Failure | Outcome::Overlapped => (runs, runs),

@@ -4,14 +4,15 @@ use super::budgets::budgets;
 use super::firing::{factors, page};
 use super::phones::matrices;
 use super::probes::{probe, run};
-use super::{DAY, MINUTE, MS, NOW, noise};
+use super::steps::{held, not_run, resilience};
+use super::{DAY, MINUTE, MS, NOW, calibration, noise};
 use crate::api::page::view::*;
 use crate::model::alert::{AlertKey, AlertState, Cause, Incident};
 use crate::model::evidence::SpanEvidence;
 use crate::model::histogram::ExpHistogram;
 use crate::model::labels::Labels;
 use crate::model::objective::Severity;
-use crate::model::probe::RunId;
+use crate::model::probe::{Outcome, ProbeRun, RunId};
 use std::time::Duration;
 
 /// The page of a run.
@@ -25,6 +26,18 @@ pub(in crate::api::page) fn run_view(fails: bool) -> RunView {
         previous: Some(RunId([1; 16])),
         next: Some(RunId([2; 16])),
     }
+}
+
+/// The page of a run with everything that a step can find out.
+pub(in crate::api::page) fn resilience_view() -> RunView {
+    RunView { run: resilience(), slos: Vec::new(), ..run_view(false) }
+}
+
+/// The page of a slot that was not run.
+pub(in crate::api::page) fn missed_view() -> RunView {
+    let left_out = |slo: SloOfRun| SloOfRun { good: None, ..slo };
+    let view = run_view(false);
+    RunView { run: kept(20), slos: view.slos.into_iter().map(left_out).collect(), ..view }
 }
 
 /// The page of a probe.
@@ -47,7 +60,7 @@ pub(in crate::api::page) fn probe_page() -> ProbePage {
         version: "0.1.0".to_owned(),
         probe: probe(1),
         slos: vec!["room-delivery".to_owned(), "chat-up".to_owned()],
-        runs: (0..100).map(|back| run(1, back, back % 33 == 7)).collect(),
+        runs: (0..100).map(kept).collect(),
         failed: (0..4).map(|back| run(1, back * 33 + 7, true)).collect(),
         quantiles: heatmap
             .iter()
@@ -55,6 +68,31 @@ pub(in crate::api::page) fn probe_page() -> ProbePage {
             .collect(),
         heatmap,
         span: DAY,
+        calibration: calibration(),
+    }
+}
+
+/// A run of the probe's page: some over a held stream, some slots not run, one that cannot be judged.
+fn kept(back: u64) -> ProbeRun {
+    match back {
+        11 | 12 | 40 => not_run(1, back, Outcome::Overlapped, "the run before was still going"),
+        20..24 => not_run(
+            1,
+            back,
+            Outcome::Missed,
+            "not run: in maintenance: vendor work until 2026-03-01T02:30:00Z",
+        ),
+        30 => not_run(
+            1,
+            back,
+            Outcome::Missed,
+            "not run: runs at wss://chat.example.com are limited to 10/1m",
+        ),
+        50 => {
+            ProbeRun { latency_ns: Some(152 * MS), uncertainty_ns: 4 * MS, ..run(1, back, false) }
+        }
+        60..64 => held(run(1, back, false)),
+        _ => run(1, back, back % 33 == 7),
     }
 }
 

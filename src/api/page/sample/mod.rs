@@ -5,9 +5,12 @@ mod evidence;
 mod firing;
 mod phones;
 mod probes;
+mod steps;
 
 pub(super) use budgets::budgets;
-pub(super) use evidence::{incident_view, probe_page, run_view, slo_page};
+pub(super) use evidence::{
+    incident_view, missed_view, probe_page, resilience_view, run_view, slo_page,
+};
 pub(super) use phones::phones;
 pub(super) use probes::probe;
 

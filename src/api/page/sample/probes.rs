@@ -7,6 +7,7 @@ use crate::model::probe::{
     CheckResult, Failure, FailureReason, Messages, Outcome, Phase, PhaseTiming, ProbeRun, RunId,
     StepResult,
 };
+use crate::probe::maintenance::Window;
 use std::time::Duration;
 
 const PROBES: [(&str, &str, &str, u64); 12] = [
@@ -32,8 +33,10 @@ pub(in crate::api::page) fn probe(at: usize) -> ProbeView {
         protocol: protocol.to_owned(),
         target: target.to_owned(),
         schedule: format!("{every}s"),
-        maintenance: None,
+        maintenance: (at == 8)
+            .then(|| Window { until: NOW.plus(MINUTE * 75), name: "vendor work".to_owned() }),
         labels: Labels::new([("region", "eu-west"), ("feature", "chat")]),
+        differing: if at == 1 { vec!["instance".to_owned()] } else { Vec::new() },
         last: (at != 6).then(|| run(at, 0, fails)),
         p50_ns: (at != 6).then_some((31 + at as u64 * 7) * MS),
         p95_ns: (at != 6).then_some((58 + at as u64 * 13) * MS),
@@ -58,9 +61,19 @@ fn strip(at: usize) -> Vec<StripCell> {
             let runs = if state == CellState::NoData { 0 } else { 60 };
             let failed = if state == CellState::Failed { 4 } else { 0 };
             let slow = if state == CellState::Slow { 6 } else { 0 };
-            StripCell { state, runs, failed, slow }
+            StripCell { state, runs, failed, slow, missed: u32::from(at == 8 && cell == 30) * 60 }
         })
         .collect()
+}
+
+/// The delivery probe has two targets, by turns.
+fn labels(at: usize, back: u64) -> Labels {
+    let labels = Labels::new([("region", "eu-west")]);
+    match (at, back.is_multiple_of(2)) {
+        (1, true) => labels.with("instance", "chat-a.example.com:443"),
+        (1, false) => labels.with("instance", "chat-b.example.com:443"),
+        _ => labels,
+    }
 }
 
 /// A run; with one step, or three for the delivery probe.
@@ -85,7 +98,7 @@ pub(in crate::api::page) fn run(at: usize, back: u64, fails: bool) -> ProbeRun {
     id[8..].copy_from_slice(&back.to_be_bytes());
     ProbeRun {
         probe: name.to_owned(),
-        labels: Labels::new([("region", "eu-west")]),
+        labels: labels(at, back),
         id: RunId(id),
         intended_start: NOW.minus(Duration::from_secs(every * (back + 1))),
         lateness_ns: 180_000,

@@ -5,19 +5,23 @@
 //! pattern as well as by colour. Charts hold no text: labels stand beside them as HTML, so that
 //! they keep their size on a phone.
 
+mod arrivals;
 mod budget;
 mod heatmap;
 mod line;
 mod matrix;
+mod spread;
 mod strip;
 mod waterfall;
 
+pub use arrivals::arrivals;
 pub use budget::budget;
 pub use heatmap::{Heatmap, heatmap};
 pub use line::{Chart, Keep, Trace, chart};
 pub use matrix::cell;
+pub use spread::{Spread, spread};
 pub use strip::strip;
-pub use waterfall::{ROW_HEIGHT, bar, gave_up, rest, waterfall};
+pub use waterfall::{ROW_HEIGHT, bar, gave_up, hatched, rest, swatch, waterfall};
 
 use maud::{Markup, html};
 

@@ -80,7 +80,7 @@ mod tests {
     /// Guarantees that states differ in shape, neighbours merge, and trouble is told in words.
     #[test]
     fn states_differ_in_height_and_trouble_has_words() {
-        let cell = |state, failed, slow| StripCell { state, runs: 60, failed, slow };
+        let cell = |state, failed, slow| StripCell { state, runs: 60, failed, slow, missed: 0 };
         let cells = [
             cell(CellState::Good, 0, 0),
             cell(CellState::Good, 0, 0),

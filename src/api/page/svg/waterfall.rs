@@ -46,6 +46,24 @@ pub fn gave_up(total_ns: u64, step: &StepResult, words: Words<'_>) -> Option<Mar
     })
 }
 
+/// A piece of a phase's bar, for a legend.
+#[must_use]
+pub fn swatch(phase: Phase) -> Markup {
+    let kind = Kind::of(phase);
+    let (class, height) = (kind.class(), kind.height());
+    html! {
+        svg .swatch viewBox="0 0 14 14" aria-hidden="true" { rect class=(class) y=((ROW_HEIGHT - height) / 2) width="14" height=(height) {} }
+    }
+}
+
+/// A piece of the bar of a step that gave up, for a legend.
+#[must_use]
+pub fn hatched() -> Markup {
+    html! {
+        svg .swatch viewBox="0 0 14 14" aria-hidden="true" { rect fill="url(#hatch)" y="1" width="14" height="12" {} }
+    }
+}
+
 /// What is left of a step after the last phase that ended: offset and length.
 pub fn rest(step: &StepResult) -> (u64, u64) {
     let end = step.offset_ns.saturating_add(step.duration_ns);

@@ -2,6 +2,7 @@
 
 mod contrast;
 mod document;
+mod run;
 
 use self::document::{tags, text};
 use super::*;
@@ -38,6 +39,8 @@ fn pages() -> Vec<(&'static str, String)> {
         ("probe-empty", render_probe(&view::ProbePage::default())),
         ("run", render_run(&sample::run_view(false))),
         ("run-failed", render_run(&sample::run_view(true))),
+        ("run-resilience", render_run(&sample::resilience_view())),
+        ("run-missed", render_run(&sample::missed_view())),
         ("run-empty", render_run(&view::RunView::default())),
         ("slo", render_slo(&sample::slo_page())),
         ("slo-empty", render_slo(&view::SloPage::default())),
@@ -195,7 +198,7 @@ fn the_home_page_answers_in_order() {
         "id=\"probes\"",
         "href=\"/runs/",
         "lost: no event with type=tick",
-        "href=\"/api/calibration\">0.17 ms at p50",
+        "href=\"/api/calibration\"><b>0.17 ms at p50",
         "id=\"phones\"",
         "app by network",
         "id=\"changes\"",

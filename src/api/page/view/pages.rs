@@ -8,6 +8,8 @@ use crate::model::alert::Incident;
 use crate::model::evidence::SpanEvidence;
 use crate::model::objective::Severity;
 use crate::model::probe::{ProbeRun, RunId};
+use crate::probe::reference::Calibration;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `/runs/{id}`: one run of a probe.
@@ -59,6 +61,8 @@ pub struct ProbePage {
     pub heatmap: Vec<HeatColumn>,
     /// How much time `quantiles` and `heatmap` cover.
     pub span: Duration,
+    /// What the instrument measures too much.
+    pub calibration: Option<Arc<Calibration>>,
 }
 
 /// `/slos/{name}`: a budget and why it is as it is.

@@ -18,8 +18,10 @@ pub struct ProbeView {
     pub target: String,
     /// The schedule in words: `10s`, or the cron expression.
     pub schedule: String,
-    /// The probe's own labels.
+    /// The probe's own labels, those of the newest run.
     pub labels: Labels,
+    /// Names of labels in which its runs differ: it has several targets.
+    pub differing: Vec<String>,
     /// The maintenance that keeps it from running now.
     pub maintenance: Option<Window>,
     /// The newest run; none before the first.
@@ -47,6 +49,8 @@ pub struct StripCell {
     pub failed: u32,
     /// Runs in it that succeeded, but slower than the threshold.
     pub slow: u32,
+    /// Slots in it that were not run through our own doing.
+    pub missed: u32,
 }
 
 /// What a piece of a day was like: the worst of its runs.
