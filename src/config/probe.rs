@@ -7,6 +7,7 @@
 //!     timeout: 5s                    # 10s or `every`, whichever is less, unless given
 //!     overlap: allow                 # runs may overlap; then the timeout may exceed `every`
 //!     labels: { region: eu-west }
+//!     addresses: happy-eyeballs     # of a name, by RFC 8305; otherwise one after the other
 //!     network: lte                   # through an emulated network, see `network`
 //!     websocket: { … }               # or http:, sse:, or steps: [ … ]
 //!     cleanup: [ … ]                 # steps that run whatever happened (see `steps`)
@@ -20,7 +21,7 @@ use super::scalar::{YEAR, quoted, written};
 use super::settings::Daemon;
 use super::steps::Steps;
 use super::tree::{Node, Place};
-use crate::probe::spec::{Action, Cadence, HttpVersion, ProbeSpec, Step};
+use crate::probe::spec::{Action, Cadence, Dialling, HttpVersion, ProbeSpec, Step};
 use crate::probe::writes::WriteTarget;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -33,6 +34,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const MIN_EVERY: Duration = Duration::from_millis(100);
 /// No run takes longer.
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Which of a name's addresses a probe talks to.
+const ADDRESSES: &[(&str, Dialling)] =
+    &[("first", Dialling::First), ("happy-eyeballs", Dialling::HappyEyeballs)];
 
 /// All probes, and what SLOs need to know of them.
 #[derive(Debug, Default)]
@@ -80,6 +85,8 @@ impl Probes {
                 if let (Some(network), Some(timeout)) = (&network, timeout) {
                     cx.warn_if_hasty(network, timeout, fields.at("network"));
                 }
+                let addresses = fields.get("addresses");
+                let addresses = addresses.and_then(|n| cx.choice(n, "addresses", ADDRESSES));
                 let mut steps = Steps::new(cx, daemon, timeout);
                 let action = fields.exactly_one(&super::steps::with("steps"));
                 let done = match action {
@@ -101,6 +108,7 @@ impl Probes {
                     labels: labels.unwrap_or_default(),
                     steps: done,
                     cleanup: cleanup.unwrap_or_default(),
+                    addresses: addresses.unwrap_or_default(),
                     writes: Arc::clone(&allowed),
                     network: network.map(Arc::new),
                 })

@@ -192,7 +192,8 @@ impl<'a> Journey<'a> {
     ) -> Attempt<Option<Bytes>> {
         let Self { spec, context, variables, network, streams, sent, .. } = self;
         let (writes, network) = (&*spec.writes, network.as_ref());
-        let with = StepContext { context, deadline, variables, mark, writes, network };
+        let dialling = spec.addresses;
+        let with = StepContext { context, deadline, variables, mark, writes, dialling, network };
         match &step.action {
             Action::Http(http) => http::run(http, with, record).await.map(Some),
             action if action.opens_stream() => {

@@ -23,6 +23,7 @@
 //!
 //! To add a protocol: one file here with an `open` or `run`, one arm in `journey`, one in `spec`.
 
+mod addresses;
 mod awaited;
 pub mod blackbox;
 mod certificate;

@@ -3,6 +3,7 @@
 //! Texts may hold templates, `${run.id}` and captured `${step.name}` values, filled in at each run
 //! (`template`). Everything else is resolved: durations, regular expressions, JSON.
 
+pub use super::addresses::Dialling;
 pub use super::awaited::ExpectText;
 pub use super::certificate::NameCheck;
 pub use super::fallback::FallbackStep;
@@ -46,6 +47,8 @@ pub struct ProbeSpec {
     pub steps: Vec<Step>,
     /// Steps that run at the end, whatever happened, within their own `CLEANUP_TIMEOUT`.
     pub cleanup: Vec<Step>,
+    /// Which of a name's addresses it talks to.
+    pub addresses: Dialling,
     /// Where it may write to, besides loopback; asked before each write.
     pub writes: Arc<[WriteTarget]>,
     /// The emulated network through which it runs; otherwise it runs over the machine's own.

@@ -421,6 +421,7 @@ mod tests {
             overlap: false,
             labels: crate::model::labels::Labels::default(),
             cleanup: Vec::new(),
+            addresses: Default::default(),
             writes: [].into(),
             network: None,
             steps: vec![

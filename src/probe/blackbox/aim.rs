@@ -70,6 +70,7 @@ impl Module {
             labels: Labels::default(),
             steps: steps.into_iter().zip(1..).map(step).collect(),
             cleanup: Vec::new(),
+            addresses: Default::default(),
             writes: Arc::clone(&aim.writes),
             network: None,
         })

@@ -1,5 +1,6 @@
 //! One request after another: what it says, the connection it goes over, and its whole answer.
 
+use super::super::addresses::Dialling;
 use super::super::deadline::Deadline;
 use super::super::dial::{StepContext, dial};
 use super::super::failure::{Attempt, failure, of_hyper};
@@ -140,7 +141,8 @@ impl Asking {
     pub(super) async fn dial_again(&mut self, deadline: &Deadline) -> Attempt<Line> {
         let Self { step, context, variables, mark, network, aside, target, .. } = self;
         let network = network.as_ref();
-        let with = StepContext { context, deadline, variables, mark, writes: &[], network };
+        let (writes, dialling) = (&[], Dialling::First);
+        let with = StepContext { context, deadline, variables, mark, writes, dialling, network };
         let connection = dial(target, &step.tls, Alpn::Either, with, aside).await?;
         Line::open(connection, target, HttpVersion::Auto, deadline).await
     }

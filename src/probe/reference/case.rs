@@ -227,6 +227,7 @@ fn probe(protocol: Protocol, delay: Duration, server: &DelayServer) -> ProbeSpec
             capture: Vec::new(),
         }],
         cleanup: Vec::new(),
+        addresses: Default::default(),
         writes: [].into(),
     }
 }

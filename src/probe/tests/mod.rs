@@ -1,5 +1,6 @@
 //! Runs against real servers on loopback, faults included; and schedules against the calendar.
 
+mod addresses;
 mod admission;
 mod arrival;
 mod buffering;
@@ -62,6 +63,7 @@ pub(super) fn spec(steps: Vec<Step>) -> ProbeSpec {
         labels: Labels::new([("region", "test")]),
         steps,
         cleanup: Vec::new(),
+        addresses: Default::default(),
         writes: [].into(),
         network: None,
     }

@@ -1,0 +1,81 @@
+//! Names with several addresses: who wins the race.
+
+use super::super::addresses::{Dialling, race};
+use super::super::deadline::Deadline;
+use super::super::record::StepRecord;
+use super::super::spec::{Action, ProbeSpec};
+use super::super::{SlotStart, run_once};
+use super::servers::{linger, raw};
+use super::{assert_success, connect, context, spec, step};
+use crate::model::probe::StepResult;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// An address that neither answers nor refuses: its queue of connections is full.
+struct Mute {
+    address: SocketAddr,
+    _listener: TcpListener,
+    _held: Vec<tokio::task::JoinHandle<std::io::Result<TcpStream>>>,
+}
+
+async fn mute() -> Mute {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let listener = socket.listen(0).expect("listening");
+    let address = listener.local_addr().expect("bound");
+    let held = TcpStream::connect(address).await.expect("the first is queued");
+    let held = tokio::spawn(async move { Ok(held) });
+    let more = (0..8).map(|_| tokio::spawn(TcpStream::connect(address)));
+    Mute { address, _listener: listener, _held: std::iter::once(held).chain(more).collect() }
+}
+
+/// An address at which nobody listens.
+async fn closed() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    listener.local_addr().expect("bound")
+}
+
+async fn raced(addresses: &[SocketAddr]) -> (Option<SocketAddr>, Duration, StepResult) {
+    let context = context();
+    let began = context.clock.monotonic();
+    let deadline = Deadline::new(&context.clock, began, Duration::from_secs(20));
+    let mut record = StepRecord::begin(&context.clock, began, "1", [1; 8]);
+    let won = race(addresses, &deadline, &mut record).await.ok();
+    let took = context.clock.monotonic().since(began);
+    (won.and_then(|stream| stream.peer_addr().ok()), took, record.finish(None))
+}
+
+fn attribute<'a>(result: &'a StepResult, name: &str) -> Option<&'a str> {
+    result.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// Guarantees that an address which does not answer delays a connection by 250 ms and no more, that
+/// one which refuses does not delay it, and that the step tells who won.
+#[tokio::test]
+async fn the_fastest_address_wins() {
+    let (server, mute, closed) = (raw(linger).await, mute().await, closed().await);
+    let (won, took, result) = raced(&[mute.address, server.address]).await;
+    assert_eq!(won, Some(server.address));
+    assert!(took >= Duration::from_millis(250) && took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(attribute(&result, "happy_eyeballs.attempts"), Some("2 of 2"));
+    assert_eq!(attribute(&result, "happy_eyeballs.winner"), Some("127.0.0.1"));
+    assert!(attribute(&result, "happy_eyeballs.winner_begun_after").is_some());
+    let (won, took, _) = raced(&[closed, server.address]).await;
+    assert_eq!(won, Some(server.address));
+    assert!(took < Duration::from_millis(250), "{took:?}");
+    assert_eq!(raced(&[closed]).await.0, None);
+}
+
+/// Guarantees that a probe of a name passes with either way of dialling, wherever the name leads.
+#[tokio::test]
+async fn a_name_is_dialled_either_way() {
+    let server = super::servers::websocket(super::servers::echo).await;
+    let url = format!("ws://localhost:{}/", server.address.port());
+    let context = context();
+    for addresses in [Dialling::First, Dialling::HappyEyeballs] {
+        let step = step("1", Action::WebSocket(connect(url.clone())));
+        let spec = ProbeSpec { addresses, ..spec(vec![step]) };
+        assert_success(&run_once(&spec, SlotStart::now(&context.clock), &context).await);
+    }
+}
