@@ -142,13 +142,17 @@ fn note_tls(session: &ClientConnection, record: &mut StepRecord) {
     }
 }
 
-/// The addresses of a target's host; of a run that is inspected, the one that may be talked to.
+/// The addresses of a target's host; of a run that is pinned or inspected, the one that may be talked to.
 pub(super) async fn resolve(
     target: &Target,
     step: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<Vec<SocketAddr>> {
     let addresses = lookup(target, step, record).await?;
+    let addresses = match &step.context.pin {
+        Some(pin) => pin.choose(&target.host, addresses),
+        None => addresses,
+    };
     match &step.context.inspection {
         Some(inspection) => inspection.choose(target, &addresses),
         None => Ok(addresses),

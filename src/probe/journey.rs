@@ -65,7 +65,7 @@ impl<'a> Journey<'a> {
             context,
             id,
             started,
-            variables: Variables::new(id, start),
+            variables: Variables::new(id, start).with_target(spec.targets.target()),
             network: network
                 .map(|network| Arc::new(RunNetwork::new(network, id, &context.clock, started))),
             streams: Vec::new(),
@@ -78,7 +78,7 @@ impl<'a> Journey<'a> {
     /// A run of an earlier life, to be cleaned up after. Of what it knew, only its id is known.
     pub(super) fn earlier(spec: &'a ProbeSpec, context: &'a Context, id: RunId) -> Self {
         let (started, start) = (context.clock.monotonic(), context.clock.wall());
-        let variables = Variables::of_earlier(id);
+        let variables = Variables::of_earlier(id).with_target(spec.targets.target());
         Self { variables, network: None, ..Self::new(spec, context, id, started, start) }
     }
 

@@ -228,6 +228,7 @@ fn probe(protocol: Protocol, delay: Duration, server: &DelayServer) -> ProbeSpec
         }],
         cleanup: Vec::new(),
         addresses: Default::default(),
+        targets: Default::default(),
         writes: [].into(),
     }
 }

@@ -64,6 +64,7 @@ pub(super) fn spec(steps: Vec<Step>) -> ProbeSpec {
         steps,
         cleanup: Vec::new(),
         addresses: Default::default(),
+        targets: Default::default(),
         writes: [].into(),
         network: None,
     }
@@ -73,11 +74,11 @@ fn context() -> Context {
     Context::new(Clock::system(), Telemetry::new())
 }
 
-fn step(name: &str, action: Action) -> Step {
+pub(super) fn step(name: &str, action: Action) -> Step {
     Step { name: name.to_owned(), action, count: 1, hold: None, capture: Vec::new() }
 }
 
-fn get(url: impl Into<String>) -> HttpStep {
+pub(super) fn get(url: impl Into<String>) -> HttpStep {
     HttpStep {
         method: "GET".to_owned(),
         url: url.into(),

@@ -5,6 +5,7 @@ use super::super::table::{Column, name, render};
 use super::Series;
 use crate::base::duration::humane;
 use crate::model::probe::ProbeRun;
+use crate::probe::instances::Instance;
 use comfy_table::Cell;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -34,7 +35,7 @@ pub(super) fn table(all: &[Series<'_>]) -> String {
         let why: Vec<String> =
             reasons(series).into_iter().map(|(why, times)| format!("{times} {why}")).collect();
         vec![
-            mark.cell(&name(&series.probe.name)),
+            mark.cell(&name(&series.probe.title())),
             Cell::new(series.runs.len()),
             Cell::new(failed),
             Cell::new(shown(values.percentile(50))),
@@ -51,6 +52,7 @@ pub(super) fn json(series: &Series<'_>) -> Value {
     let values = Values::of(&series.runs);
     json!({
         "probe": series.probe.name,
+        "instance": series.probe.instance().map(Instance::text),
         "runs": series.runs.len(),
         "failed": series.failed().count(),
         "failure_reasons": reasons(series),

@@ -207,6 +207,7 @@ fn spec((name, cadence): (&'static str, Cadence)) -> Arc<ProbeSpec> {
         steps: Vec::new(),
         cleanup: Vec::new(),
         addresses: Default::default(),
+        targets: Default::default(),
         writes: Arc::from([]),
         network: None,
     })
