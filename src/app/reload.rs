@@ -104,6 +104,14 @@ pub async fn reload(running: &Running) -> Result<(), Failed> {
         engine.own_spans.record(Operation::Reload, now, took, Some("refused"), &[]);
         return Err(Failed::Invalid(words));
     };
+    if let Some(first) = loaded.warnings.first().map(ToString::to_string) {
+        let warnings = loaded.warnings.len();
+        tracing::warn!(
+            warnings,
+            first,
+            "the configuration is taken, and something in it is doubtful"
+        );
+    }
     let revision = settings.revision;
     let news = apply(running, settings).await;
     telemetry.configured(revision, now.as_seconds());

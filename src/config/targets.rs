@@ -211,8 +211,22 @@ fn file(cx: &Context<'_>, node: &Node) -> Vec<Found> {
         let message = format!("no file is named {}", quoted(pattern));
         cx.problems.warn(node.at, message, "it has no targets until there is one");
     }
-    let read = |file: u32| groups_of(cx, file, cx.files.text(file).unwrap_or_default());
-    files.into_iter().flat_map(read).collect()
+    files.into_iter().flat_map(|file| groups_of_file(cx, file)).collect()
+}
+
+/// All groups of a file. One that is called JSON must be, though YAML would take more.
+fn groups_of_file(cx: &Context<'_>, file: u32) -> Vec<Found> {
+    let text = cx.files.text(file).unwrap_or_default();
+    let is_json = cx.files.path(file).extension().is_some_and(|extension| extension == "json");
+    if let (true, Err(error)) = (is_json, serde_json::from_str::<serde::de::IgnoredAny>(text)) {
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let at = Place { file, line: number(error.line()), column: number(error.column()) };
+        let words = error.to_string();
+        let words = words.split(" at line ").next().unwrap_or_default();
+        cx.problems.wrong(at, format!("this is not JSON: {words}"));
+        return Vec::new();
+    }
+    groups_of(cx, file, text)
 }
 
 /// What is wrong with a pattern of files, and what to write.

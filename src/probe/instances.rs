@@ -23,6 +23,18 @@ pub const INSTANCE: &str = "instance";
 /// The label of instances that stand for an address of a name.
 pub const ADDRESS: &str = "address";
 
+/// Whether a label tells instances apart by itself.
+#[must_use]
+pub fn is_own(name: &str) -> bool {
+    matches!(name, INSTANCE | ADDRESS)
+}
+
+/// The target or address that a run was for, by its labels.
+#[must_use]
+pub fn of(labels: &Labels) -> Option<&str> {
+    labels.get(INSTANCE).or_else(|| labels.get(ADDRESS))
+}
+
 /// What a definition has instances for.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub enum Targets {
@@ -295,6 +307,14 @@ mod tests {
         assert_eq!((all.len(), dropped), (MAX_INSTANCES, 32));
         let (own, _) = all[0].instances(&many);
         assert_eq!(own, [Arc::clone(&all[0])], "an instance has none of its own");
+    }
+
+    /// Guarantees what a run was for.
+    #[test]
+    fn labels_tell_what_a_run_was_for() {
+        let labels = |name: &str| Labels::new([(name, "x"), ("zone", "blue")]);
+        assert_eq!((of(&labels(INSTANCE)), of(&labels(ADDRESS))), (Some("x"), Some("x")));
+        assert_eq!(of(&labels("region")), None);
     }
 
     /// Guarantees that an instance for each address goes to the first name, and that there is none where

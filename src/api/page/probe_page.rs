@@ -11,6 +11,7 @@ use super::view::ProbePage;
 use crate::base::clock::UnixNanos;
 use crate::base::duration::humane;
 use crate::model::probe::{Outcome, ProbeRun};
+use crate::probe::instances;
 use maud::{Markup, html};
 
 /// Runs that are listed.
@@ -134,7 +135,10 @@ fn row(now: UnixNanos, run: &ProbeRun) -> Markup {
     let (level, word) = Level::of_outcome(run.outcome);
     html! {
         tr data-key=(run.id.to_hex()) {
-            th scope="row" { a href=(links::run(run.id)) { (ago(now, run.started())) } }
+            th scope="row" {
+                a href=(links::run(run.id)) { (ago(now, run.started())) }
+                @if let Some(instance) = instances::of(&run.labels) { " " code { (instance) } }
+            }
             td { (state(level, word)) }
             td .number { (latency_or_nothing(run.latency_ns)) }
             td .number { @if matches!(run.outcome, Outcome::Missed | Outcome::Overlapped) { "–" } @else { (latency(run.duration_ns)) } }
