@@ -104,6 +104,14 @@ pub async fn reload(running: &Running) -> Result<(), Failed> {
         engine.own_spans.record(Operation::Reload, now, took, Some("refused"), &[]);
         return Err(Failed::Invalid(words));
     };
+    if let Some(first) = loaded.warnings.first().map(ToString::to_string) {
+        let warnings = loaded.warnings.len();
+        tracing::warn!(
+            warnings,
+            first,
+            "the configuration is taken, and something in it is doubtful"
+        );
+    }
     let revision = settings.revision;
     let news = apply(running, settings).await;
     telemetry.configured(revision, now.as_seconds());
@@ -127,6 +135,7 @@ async fn apply(running: &Running, settings: Settings) -> Option<String> {
     running.blackbox.replace(Arc::clone(&settings.modules));
     if settings.revision == before.revision {
         // Secrets do not enter the revision: those may have changed.
+        schedule(running, &settings);
         running.courier.replace_receivers(settings.receivers.clone());
         *running.settings.write() = Arc::new(settings);
     } else {
@@ -158,12 +167,18 @@ async fn put_into_force(running: &Running, settings: Settings) {
     recount.start(engine, &running.deciders);
     running.context.limits.replace(settings.daemon.limits.clone());
     running.context.maintenance.replace(settings.maintenance.clone());
-    if let Err(error) = running.scheduler.replace(settings.probes.clone()) {
-        tracing::error!(error = %Chain(&error), "some probes cannot be scheduled");
-    }
+    schedule(running, &settings);
     journal_revision(engine, &settings).await;
     *running.settings.write() = Arc::new(settings);
     engine.evaluate.notify_one();
+}
+
+/// Gives the scheduler all instances of all probes.
+fn schedule(running: &Running, settings: &Settings) {
+    let instances = running.discovery.follow(&settings.probes);
+    if let Err(error) = running.scheduler.replace(instances) {
+        tracing::error!(error = %Chain(&error), "some probes cannot be scheduled");
+    }
 }
 
 /// Journals which configuration holds from here on.
