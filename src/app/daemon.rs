@@ -81,6 +81,8 @@ pub struct Running {
     pub deciders: Shutdown,
     /// The configuration that was refused last, and what reloads there were.
     pub reloads: Mutex<(Option<ConfigProblem>, Vec<ChangeView>)>,
+    /// What of the configuration was probably not meant, when it was read again last.
+    pub doubts: Mutex<Option<Vec<String>>>,
 }
 
 /// Where a daemon listens.
@@ -212,6 +214,7 @@ pub async fn run(
         calibration: RwLock::default(),
         courier,
         deciders: deciders.clone(),
+        doubts: Mutex::default(),
         reloads: Mutex::new((None, gaps.iter().map(|gap| gap.change(now)).collect())),
     });
     handle.lead_to(&running);

@@ -8,7 +8,7 @@ use crate::alert::Policy;
 use crate::api::Failed;
 use crate::api::page::view::{ChangeKind, ChangeView, ConfigProblem};
 use crate::base::error::Chain;
-use crate::config::{Daemon, Loaded, Settings};
+use crate::config::{Daemon, Loaded, Problem, Settings};
 use crate::export::Operation;
 use crate::probe::longest_interval;
 use crate::probe::maintenance::Maintenance;
@@ -104,14 +104,7 @@ pub async fn reload(running: &Running) -> Result<(), Failed> {
         engine.own_spans.record(Operation::Reload, now, took, Some("refused"), &[]);
         return Err(Failed::Invalid(words));
     };
-    if let Some(first) = loaded.warnings.first().map(ToString::to_string) {
-        let warnings = loaded.warnings.len();
-        tracing::warn!(
-            warnings,
-            first,
-            "the configuration is taken, and something in it is doubtful"
-        );
-    }
+    tell_doubts(running, &loaded.warnings);
     let revision = settings.revision;
     let news = apply(running, settings).await;
     telemetry.configured(revision, now.as_seconds());
@@ -124,6 +117,17 @@ pub async fn reload(running: &Running) -> Result<(), Failed> {
     let took = engine.clock.monotonic().since(started);
     engine.own_spans.record(Operation::Reload, now, took, None, &[]);
     Ok(())
+}
+
+/// Logs what is allowed and probably not meant, when it is something else than before. What the start found
+/// was told then, and the first reload finds the same.
+fn tell_doubts(running: &Running, warnings: &[Problem]) {
+    let doubts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    let before = running.doubts.lock().replace(doubts.clone());
+    if let Some(first) = doubts.first().filter(|_| before.is_some_and(|before| before != doubts)) {
+        let warnings = doubts.len();
+        tracing::warn!(warnings, first, "something in the configuration is probably not meant");
+    }
 }
 
 /// Puts settings into force. Returns what is new about them, in words; none when nothing is.

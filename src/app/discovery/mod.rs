@@ -20,7 +20,7 @@ use crate::probe::spec::{Found, ProbeSpec, TargetService, Targets};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -37,7 +37,8 @@ const AT_ONCE: usize = 8;
 #[derive(Debug)]
 pub struct Discovery {
     context: Context,
-    client: Result<reqwest::Client, String>,
+    /// Made for the first service.
+    client: OnceLock<Result<reqwest::Client, String>>,
     state: Mutex<State>,
     /// There are other definitions than before.
     changed: Notify,
@@ -77,9 +78,8 @@ impl Discovery {
     /// Knows no definition yet. Names are looked up as the runs of that context do.
     #[must_use]
     pub fn new(context: &Context) -> Arc<Self> {
-        let client = service::client();
         let (context, state) = (context.clone(), Mutex::default());
-        Arc::new(Self { context, client, state, changed: Notify::new() })
+        Arc::new(Self { context, client: OnceLock::new(), state, changed: Notify::new() })
     }
 
     /// Takes other definitions over; sources that go on keep what they listed. Returns all instances.
@@ -136,13 +136,15 @@ impl Discovery {
     }
 
     async fn ask(&self, asked: &Asked) -> Result<ListedTargets, String> {
-        match (asked, &self.client) {
-            (Asked::Name(name), _) => {
+        match asked {
+            Asked::Name(name) => {
                 let found = self.context.addresses_of(name, LOOKUP_TIMEOUT).await?;
                 Ok(ListedTargets { found, complaints: Vec::new() })
             }
-            (Asked::Service(service), Ok(client)) => service::ask(client, service).await,
-            (Asked::Service(_), Err(words)) => Err(words.clone()),
+            Asked::Service(service) => {
+                let client = self.client.get_or_init(service::client);
+                service::ask(client.as_ref().map_err(Clone::clone)?, service).await
+            }
         }
     }
 
