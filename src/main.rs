@@ -8,7 +8,9 @@ use radiosonde::base::clock::Clock;
 use radiosonde::base::error::Chain;
 use radiosonde::base::shutdown::Shutdown;
 use radiosonde::config;
-use radiosonde::demo::{BoxError, DEFAULT_ADDRESS, Launch, Narrator, Settings, Started, World};
+use radiosonde::demo::{
+    BoxError, DEFAULT_ADDRESS, Launch, Narrator, SECURE_ADDRESS, Settings, Started, World,
+};
 use radiosonde::ingest::redact;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,8 +21,9 @@ use std::time::Duration;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let backend = DEFAULT_ADDRESS.parse().expect("the address is a constant of ours");
-    radiosonde::app::main(demo, backend)
+    let servers = [DEFAULT_ADDRESS, SECURE_ADDRESS]
+        .map(|address| address.parse().expect("the address is a constant of ours"));
+    radiosonde::app::main(demo, servers)
 }
 
 fn demo(lasts: Option<Duration>) -> ExitCode {

@@ -40,7 +40,9 @@ impl Steps<'_> {
             };
             let within = self.within(fields, "within");
             let since = fields.get("since").and_then(|node| self.earlier(node, "since"));
-            if event.is_some() && matches!(stream, Stream::WebSocket | Stream::Polled) {
+            if event.is_some()
+                && matches!(stream, Stream::WebSocket | Stream::Polled | Stream::Channel)
+            {
                 let message = "only an event stream has events";
                 self.cx.problems.wrong_hint(fields.at("event"), message, "use json or text");
             }

@@ -17,6 +17,10 @@ pub(super) struct Feature {
 pub(super) const HTTP3: Feature =
     Feature { name: "http3", what: "HTTP/3", is_built: cfg!(feature = "http3") };
 
+/// Probes of WebRTC data channels.
+pub(super) const WEBRTC: Feature =
+    Feature { name: "webrtc", what: "WebRTC", is_built: cfg!(feature = "webrtc") };
+
 impl Context<'_> {
     /// Reports what this build cannot do.
     pub(super) fn need(&self, feature: Feature, at: Place) {

@@ -49,6 +49,7 @@ mod tls;
 mod tree;
 mod turn;
 mod udp;
+mod webrtc;
 mod writes;
 
 #[cfg(test)]

@@ -134,7 +134,12 @@ impl Probes {
 fn refuse_unshaped<'s>(fields: &Fields<'_>, mut steps: impl Iterator<Item = &'s Step>) {
     if let Some(step) = steps.find(|step| !step.action.goes_through_networks() && !is_quic(step)) {
         let message = format!("`{}` does not go through an emulated network", step.action.block());
-        let hint = "only what goes over TCP and UDP does: remove network";
+        let hint = match step.action {
+            Action::WebRtc(_) => {
+                "its datagrams go to whatever addresses a peer names: remove network"
+            }
+            _ => "only what goes over TCP and UDP does: remove network",
+        };
         fields.cx.problems.wrong_hint(fields.at("network"), message, hint);
     }
 }

@@ -62,6 +62,10 @@ impl Steps<'_> {
             let hint = "put it beside websocket:, sse:, mqtt: or fallback:";
             self.cx.problems.wrong_hint(node.at, message, hint);
         }
+        if stream == Stream::Channel {
+            let message = "a data channel is not held between runs";
+            self.cx.problems.wrong_hint(node.at, message, "remove hold: each run opens it anew");
+        }
         if matches!(node.value, Value::Scalar { .. }) {
             return self.cx.flag(node, "hold")?.then(Hold::default);
         }
@@ -208,6 +212,12 @@ impl Steps<'_> {
         on: &str,
         stream: Stream,
     ) -> Option<Action> {
+        if stream == Stream::Channel {
+            let message = format!("`{key}` is not for a data channel");
+            let hint = "it is for a step with a websocket:, sse:, poll: or mqtt: block";
+            self.cx.problems.wrong_hint(node.at, message, hint);
+            return None;
+        }
         let on = on.to_owned();
         Some(match key {
             "heartbeat" => Action::Heartbeat { on, heartbeat: self.heartbeat(node, stream)? },

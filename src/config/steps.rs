@@ -54,6 +54,8 @@ pub(super) enum Stream {
     Topics,
     /// The same, and one of them to which messages may be sent.
     TopicsAndRoute,
+    /// A WebRTC data channel, to which messages may be sent.
+    Channel,
 }
 
 /// Reads steps, knowing those before.
@@ -100,6 +102,7 @@ pub(super) const PROTOCOLS: &[&str] = &[
     "turn",
     "grpc",
     "mqtt",
+    "webrtc",
     "fallback",
 ];
 /// What a step with `on` may do.
@@ -231,6 +234,11 @@ impl<'t> Steps<'t> {
                 let stream = if topic.is_some() { Stream::TopicsAndRoute } else { Stream::Topics };
                 let target = step.as_ref().and_then(|step| parse_specimen(&step.url));
                 (step.map(Action::Mqtt), stream, target)
+            }
+            "webrtc" => {
+                let step = self.webrtc(node);
+                let target = step.as_ref().and_then(|step| parse_specimen(&step.url));
+                (step.map(Action::WebRtc), Stream::Channel, target)
             }
             // Over some of its ways nothing can be sent.
             "fallback" => (self.fallback_step(node).map(Action::Fallback), Stream::Events, None),

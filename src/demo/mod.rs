@@ -20,7 +20,7 @@ mod world;
 pub use backend::{
     DEFAULT_ADDRESS, DEFAULT_MQTT_ADDRESS, REGION_HEADER, start_backend, start_mqtt,
 };
-pub use backend::{NAMES_ADDRESS, NameSockets, start_names};
+pub use backend::{NAMES_ADDRESS, SECURE_ADDRESS, TwinSockets, start_names, start_secure};
 pub use cohort::{Cohort, Network, Os, Region, Release};
 pub use conditions::{Conditions, Fault};
 pub use files::{BURN, ROUTES, WINDOW, aimed_at, embedded, overrides, redirect};

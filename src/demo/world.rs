@@ -5,7 +5,7 @@
 //! embedded files and says where its page and its OTLP endpoint are.
 
 use super::backend::{DEFAULT_ADDRESS, DEFAULT_MQTT_ADDRESS, start_backend, start_mqtt};
-use super::backend::{NAMES_ADDRESS, NameSockets, start_names};
+use super::backend::{NAMES_ADDRESS, SECURE_ADDRESS, TwinSockets, start_names, start_secure};
 use super::cohort::Cohort;
 use super::conditions::Conditions;
 use super::files;
@@ -41,6 +41,8 @@ pub struct Settings {
     pub backend: SocketAddr,
     /// Where the sample name server listens; port 0 takes any that is free.
     pub names: SocketAddr,
+    /// Where its secure edge listens; port 0 takes any that is free.
+    pub secure: SocketAddr,
     /// Where its MQTT server listens; port 0 takes any that is free.
     pub mqtt: SocketAddr,
     /// What goes wrong when.
@@ -125,6 +127,7 @@ pub struct World {
     conditions: Arc<Conditions>,
     backend: SocketAddr,
     names: SocketAddr,
+    secure: SocketAddr,
     mqtt: SocketAddr,
     pager: SocketAddr,
     /// Of back end and pager.
@@ -139,6 +142,7 @@ impl Default for Settings {
         Self {
             backend: DEFAULT_ADDRESS.parse().unwrap_or(loopback(7070)),
             names: NAMES_ADDRESS.parse().unwrap_or(loopback(7073)),
+            secure: SECURE_ADDRESS.parse().unwrap_or(loopback(7074)),
             mqtt: DEFAULT_MQTT_ADDRESS.parse().unwrap_or(loopback(7071)),
             script: Script::demo(),
             lasts: None,
@@ -177,10 +181,9 @@ impl World {
     ) -> Result<Self, DemoError> {
         let (listener, backend) = listen(settings.backend).await?;
         let (topics, mqtt) = listen(settings.mqtt).await?;
-        let address = settings.names;
-        let refused = |source| DemoError::Backend { address, source };
-        let name_sockets = NameSockets::bind(address).await.map_err(refused)?;
-        let names = name_sockets.address();
+        let name_sockets = twins(settings.names).await?;
+        let secure_sockets = twins(settings.secure).await?;
+        let (names, secure) = (name_sockets.address(), secure_sockets.address());
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let pages = TcpListener::bind(loopback).await.map_err(DemoError::Pager)?;
         let pager = pages.local_addr().map_err(DemoError::Pager)?;
@@ -189,8 +192,20 @@ impl World {
         edge.spawn(start_backend(listener, conditions.clone(), edge.clone()));
         edge.spawn(start_mqtt(topics, edge.clone()));
         edge.spawn(start_names(name_sockets, edge.clone()));
+        edge.spawn(start_secure(secure_sockets, edge.clone()));
         edge.spawn(receiver(pages, narrator.clone(), edge.clone()));
-        Ok(Self { settings, narrator, clock, conditions, backend, mqtt, names, pager, edge })
+        Ok(Self {
+            settings,
+            narrator,
+            clock,
+            conditions,
+            backend,
+            mqtt,
+            names,
+            secure,
+            pager,
+            edge,
+        })
     }
 
     /// Where the back end listens.
@@ -228,6 +243,7 @@ impl World {
                 (DEFAULT_ADDRESS, self.backend),
                 (DEFAULT_MQTT_ADDRESS, self.mqtt),
                 (NAMES_ADDRESS, self.names),
+                (SECURE_ADDRESS, self.secure),
             ]),
             pager: self.pager,
             region_attribute: REGION_ATTRIBUTE,
@@ -305,6 +321,10 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), DemoEr
     let listener = TcpListener::bind(address).await.map_err(refused)?;
     let at = listener.local_addr().map_err(refused)?;
     Ok((listener, at))
+}
+
+async fn twins(address: SocketAddr) -> Result<TwinSockets, DemoError> {
+    TwinSockets::bind(address).await.map_err(|source| DemoError::Backend { address, source })
 }
 
 /// Resolves after `lasts`; never without one.

@@ -183,6 +183,10 @@ pub enum Phase {
     Tls,
     /// QUIC's handshake, in which TLS's is.
     Quic,
+    /// Finding a way between two peers over UDP: WebRTC's ICE.
+    Ice,
+    /// WebRTC: from there until the data channel is open: DTLS, SCTP and the channel's greeting.
+    Dtls,
     /// WebSocket upgrade.
     Upgrade,
     /// The protocol's own greeting, until it was accepted: CONNECT and CONNACK of MQTT.
@@ -286,6 +290,8 @@ names!(Phase {
     Connect = "connect",
     Tls = "tls",
     Quic = "quic",
+    Ice = "ice",
+    Dtls = "dtls",
     Upgrade = "upgrade",
     Handshake = "handshake",
     Subscribe = "subscribe",

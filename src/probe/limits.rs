@@ -287,6 +287,7 @@ fn url(action: &Action) -> Option<Url> {
         Action::Reconnect { reconnect, .. } => reconnect.url.as_ref()?,
         Action::Grpc(step) => &step.url,
         Action::Mqtt(step) => &step.url,
+        Action::WebRtc(step) => &step.url,
         Action::Tcp(step) => &step.url,
         Action::Tls(step) => &step.url,
         Action::Udp(step) => &step.url,

@@ -88,6 +88,7 @@ mod tls;
 mod tls_handshake;
 pub mod turn;
 mod udp;
+mod webrtc;
 mod websocket;
 pub mod writes;
 

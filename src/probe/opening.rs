@@ -5,9 +5,9 @@ use super::expect::{Since, fulfil};
 use super::failure::{Attempt, failure};
 use super::fanout::{self, Opened};
 use super::record::StepRecord;
-use super::spec::{Action, Expect, MqttStep, SseStep, Step, WebSocketStep};
+use super::spec::{Action, Expect, MqttStep, SseStep, Step, WebRtcStep, WebSocketStep};
 use super::stream::{self, OpenStream};
-use super::{fallback, mqtt, poll, sse, websocket};
+use super::{fallback, mqtt, poll, sse, webrtc, websocket};
 use crate::base::clock::MonoNanos;
 use crate::model::probe::FailureReason;
 use bytes::Bytes;
@@ -96,6 +96,7 @@ pub(super) async fn proceed(
     match action {
         Action::WebSocket(websocket) => talk(websocket.into(), stream, sent, with, record).await,
         Action::Mqtt(mqtt) => talk(mqtt.into(), stream, sent, with, record).await,
+        Action::WebRtc(webrtc) => talk(webrtc.into(), stream, sent, with, record).await,
         Action::Sse(sse) => listen(sse, stream, sent, with, record).await,
         Action::Poll(poll) => hear(poll.expect.as_ref(), stream, sent, with, record).await,
         _ => Ok(None),
@@ -114,6 +115,7 @@ pub(super) async fn connect(
         Action::Sse(sse) => sse::open(sse, name, with, record).await,
         Action::Poll(poll) => poll::open(poll, name, with, record).await,
         Action::Mqtt(mqtt) => mqtt::open(mqtt, name, with, record).await,
+        Action::WebRtc(webrtc) => webrtc::open(webrtc, name, with, record).await,
         _ => Err(failure(FailureReason::Local, "the step opens no stream")),
     }?;
     Ok(OpenStream { link: record.link.take(), ..stream })
@@ -135,6 +137,12 @@ impl<'a> From<&'a WebSocketStep> for Talk<'a> {
 impl<'a> From<&'a MqttStep> for Talk<'a> {
     fn from(step: &'a MqttStep) -> Self {
         Self { ping: step.ping, send: step.message(), expect: step.expect.as_ref() }
+    }
+}
+
+impl<'a> From<&'a WebRtcStep> for Talk<'a> {
+    fn from(step: &'a WebRtcStep) -> Self {
+        Self { ping: false, send: step.send.as_deref(), expect: step.expect.as_ref() }
     }
 }
 

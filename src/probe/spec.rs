@@ -21,6 +21,7 @@ pub use super::tcp::{TcpStep, Turn};
 pub use super::tls_handshake::{TlsStep, TlsVersion};
 pub use super::turn::{TurnCredentials, TurnStep};
 pub use super::udp::UdpStep;
+pub use super::webrtc::WebRtcStep;
 pub use super::websocket::{BinaryText, Deflate};
 use super::writes::WriteTarget;
 use crate::base::secret::Secret;
@@ -113,6 +114,8 @@ pub enum Action {
     Grpc(GrpcStep),
     /// Connects to an MQTT server; may subscribe, publish, expect.
     Mqtt(MqttStep),
+    /// Opens a WebRTC data channel; may send, may expect.
+    WebRtc(WebRtcStep),
     /// Waits for a message on a stream that an earlier step opened.
     Expect {
         /// The steps that opened it; of more than one stream, each must get the message.
@@ -389,6 +392,7 @@ impl Action {
             Self::Turn(_) => "turn",
             Self::Grpc(_) => "grpc",
             Self::Mqtt(_) => "mqtt",
+            Self::WebRtc(_) => "webrtc",
             Self::Expect { .. } => "expect",
             Self::Send { .. } => "send",
             Self::Ledger { .. } => "ledger",
@@ -404,7 +408,7 @@ impl Action {
     pub const fn goes_through_networks(&self) -> bool {
         match self {
             Self::Http(http) => !matches!(http.version, HttpVersion::Http3),
-            other => !matches!(other, Self::Icmp(_) | Self::Exec(_)),
+            other => !matches!(other, Self::Icmp(_) | Self::Exec(_) | Self::WebRtc(_)),
         }
     }
 
@@ -413,7 +417,12 @@ impl Action {
     pub const fn opens_stream(&self) -> bool {
         matches!(
             self,
-            Self::WebSocket(_) | Self::Sse(_) | Self::Poll(_) | Self::Mqtt(_) | Self::Fallback(_)
+            Self::WebSocket(_)
+                | Self::Sse(_)
+                | Self::Poll(_)
+                | Self::Mqtt(_)
+                | Self::WebRtc(_)
+                | Self::Fallback(_)
         )
     }
 }

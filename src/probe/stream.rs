@@ -21,7 +21,8 @@ use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
 /// So long may it take to write a farewell; the answer is not waited for.
-const FAREWELL: Duration = Duration::from_millis(50);
+pub(super) const FAREWELL: Duration = Duration::from_millis(50);
+
 /// What a peer said to a message that it received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Confirmation {

@@ -277,6 +277,10 @@ fn action_texts(action: &Action) -> Vec<&str> {
             texts.extend(mqtt.texts());
             mqtt.expect.iter().for_each(|expect| expect_texts(expect, &mut texts));
         }
+        Action::WebRtc(webrtc) => {
+            texts.extend(webrtc.texts());
+            webrtc.expect.iter().for_each(|expect| expect_texts(expect, &mut texts));
+        }
         Action::Expect { expect, .. } => expect_texts(expect, &mut texts),
         Action::Send { send, .. } => texts.push(send),
         Action::Ledger { .. } | Action::Heartbeat { .. } | Action::Drop { .. } => {}

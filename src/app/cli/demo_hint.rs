@@ -11,12 +11,16 @@ use url::{Host, Url};
 /// On loopback a connection is there at once or not at all.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Words for somebody whose probes are all aimed at the demo's back end while nothing listens
-/// there.
-pub(super) async fn demo_hint(probes: &[Arc<ProbeSpec>], backend: SocketAddr) -> Option<String> {
-    if !all_aim_at(probes, backend) {
+/// Words for somebody whose probes are all aimed at the demo's servers, the back end first, while
+/// nothing listens there.
+pub(super) async fn demo_hint(
+    probes: &[Arc<ProbeSpec>],
+    servers: [SocketAddr; 2],
+) -> Option<String> {
+    if !all_aim_at(probes, &servers) {
         return None;
     }
+    let [backend, _] = servers;
     let connected = tokio::time::timeout(PATIENCE, TcpStream::connect(backend)).await;
     if matches!(connected, Ok(Ok(_))) {
         return None;
@@ -28,10 +32,11 @@ pub(super) async fn demo_hint(probes: &[Arc<ProbeSpec>], backend: SocketAddr) ->
     ))
 }
 
-/// Whether there are probes, and every address in them is `backend`.
-fn all_aim_at(probes: &[Arc<ProbeSpec>], backend: SocketAddr) -> bool {
+/// Whether there are probes, and every address in them is one of `servers`.
+fn all_aim_at(probes: &[Arc<ProbeSpec>], servers: &[SocketAddr]) -> bool {
     let mut addresses = probes.iter().flat_map(|probe| &probe.steps).filter_map(address).peekable();
-    addresses.peek().is_some() && addresses.all(|url| aims_at(url, backend))
+    addresses.peek().is_some()
+        && addresses.all(|url| servers.iter().any(|server| aims_at(url, *server)))
 }
 
 fn address(step: &crate::probe::spec::Step) -> Option<&str> {
@@ -44,16 +49,16 @@ fn address(step: &crate::probe::spec::Step) -> Option<&str> {
     }
 }
 
-fn aims_at(url: &str, backend: SocketAddr) -> bool {
+fn aims_at(url: &str, server: SocketAddr) -> bool {
     // A template may stand in the path, never in the way of the host.
     let Ok(url) = Url::parse(url) else { return false };
     let is_host = match url.host() {
-        Some(Host::Ipv4(address)) => backend.ip() == address,
-        Some(Host::Ipv6(address)) => backend.ip() == address,
-        Some(Host::Domain(name)) => name == "localhost" && backend.ip().is_loopback(),
+        Some(Host::Ipv4(address)) => server.ip() == address,
+        Some(Host::Ipv6(address)) => server.ip() == address,
+        Some(Host::Domain(name)) => name == "localhost" && server.ip().is_loopback(),
         None => false,
     };
-    is_host && url.port_or_known_default() == Some(backend.port())
+    is_host && url.port_or_known_default() == Some(server.port())
 }
 
 #[cfg(test)]
@@ -66,14 +71,23 @@ mod tests {
         loaded.settings.expect("the files are fine").probes
     }
 
-    const SHIPPED: [&str; 4] = [
+    const SHIPPED: &[&str] = &[
         include_str!("../../../probes/chat-echo.yaml"),
         include_str!("../../../probes/feed.yaml"),
         include_str!("../../../probes/rest.yaml"),
         include_str!("../../../probes/room-delivery.yaml"),
+        include_str!("../../../probes/poll.yaml"),
+        include_str!("../../../probes/resilience.yaml"),
+        include_str!("../../../probes/mobile.yaml"),
+        include_str!("../../../probes/tls.yaml"),
+        #[cfg(feature = "http3")]
+        include_str!("../../../probes/http3.yaml"),
     ];
-    const BACKEND: SocketAddr =
-        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7070);
+    const SERVERS: [SocketAddr; 2] = [server(7070), server(7074)];
+
+    const fn server(port: u16) -> SocketAddr {
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
+    }
 
     /// Guarantees that the shipped probes are known for the demo's, and that one address of the
     /// user's own is enough to be left in peace.
@@ -82,16 +96,16 @@ mod tests {
         let own = |url: &str| {
             probes(&format!("probes: [ {{ name: own, every: 9s, http: {{ get: '{url}' }} }} ]"))
         };
-        let mut all: Vec<_> = SHIPPED.into_iter().flat_map(probes).collect();
-        assert!(all_aim_at(&all, BACKEND));
-        assert!(all_aim_at(&own("http://localhost:7070/"), BACKEND));
+        let mut all: Vec<_> = SHIPPED.iter().copied().flat_map(probes).collect();
+        assert!(all_aim_at(&all, &SERVERS));
+        assert!(all_aim_at(&own("http://localhost:7070/"), &SERVERS));
         for url in ["http://127.0.0.1:7071/", "http://chat.example.com:7070/", "http://[::1]:7070/"]
         {
-            assert!(!all_aim_at(&own(url), BACKEND), "{url}");
+            assert!(!all_aim_at(&own(url), &SERVERS), "{url}");
         }
         all.extend(own("https://chat.example.com/"));
-        assert!(!all_aim_at(&all, BACKEND));
-        assert!(!all_aim_at(&[], BACKEND));
+        assert!(!all_aim_at(&all, &SERVERS));
+        assert!(!all_aim_at(&[], &SERVERS));
     }
 
     /// Guarantees that the hint names the way out, and stays away while the back end listens.
@@ -102,9 +116,9 @@ mod tests {
         let text =
             format!("probes: [ {{ name: a, every: 9s, http: {{ get: 'http://{backend}/' }} }} ]");
         let probes = probes(&text);
-        assert_eq!(demo_hint(&probes, backend).await, None);
+        assert_eq!(demo_hint(&probes, [backend; 2]).await, None);
         drop(listener);
-        let hint = demo_hint(&probes, backend).await.expect("nothing listens");
+        let hint = demo_hint(&probes, [backend; 2]).await.expect("nothing listens");
         assert!(hint.contains("radiosonde demo"), "{hint}");
     }
 }

@@ -50,13 +50,13 @@ mod exit {
 
 /// Parses the arguments and does what they say. The demo is handed in, because only `main` may know
 /// that world: how to run it, and where its back end listens.
-pub fn main(demo: impl FnOnce(Option<Duration>) -> ExitCode, backend: SocketAddr) -> ExitCode {
+pub fn main(demo: impl FnOnce(Option<Duration>) -> ExitCode, servers: [SocketAddr; 2]) -> ExitCode {
     let Cli { files, color, command } = Cli::parse();
     color.write_global();
     // A second installation would fail, and only tests make one.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     match command {
-        Command::Run => run::run(files, backend),
+        Command::Run => run::run(files, servers),
         Command::Demo { lasts } => demo(lasts),
         Command::Check(wanted) => check::check(&files, &wanted),
         Command::Probe(wanted) => probe::probe(&files, &wanted),

@@ -16,8 +16,9 @@ use crate::telemetry::logs::{self, LogFormat};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-/// Runs the daemon until a signal ends it. `backend` is where the demo's back end would listen.
-pub(super) fn run(files: Files, backend: SocketAddr) -> ExitCode {
+/// Runs the daemon until a signal ends it. `servers` are where the demo's back
+/// end would listen.
+pub(super) fn run(files: Files, servers: [SocketAddr; 2]) -> ExitCode {
     let loaded = files.load();
     let Some(settings) = loaded.settings.clone() else { return problems::report(&loaded) };
     logs::init(settings.daemon.log_format, &settings.daemon.log_level);
@@ -30,7 +31,7 @@ pub(super) fn run(files: Files, backend: SocketAddr) -> ExitCode {
     block_on(async move {
         let shutdown = Shutdown::new();
         drop(tokio::spawn(end_on_signal(shutdown.clone())));
-        if let Some(words) = demo_hint(&settings.probes, backend).await {
+        if let Some(words) = demo_hint(&settings.probes, servers).await {
             warn_of_demo(&words, watched);
         }
         let words = banner(&settings);

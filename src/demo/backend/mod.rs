@@ -12,8 +12,14 @@ mod grpc;
 mod hub;
 mod mqtt;
 mod names;
+#[cfg(feature = "http3")]
+mod quic;
 mod rest;
+mod secure;
+mod sockets;
 mod updates;
+#[cfg(feature = "webrtc")]
+mod webrtc;
 
 use super::conditions::Conditions;
 use crate::base::clock::Clock;
@@ -36,7 +42,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{error, warn};
 
-pub use names::{NAMES_ADDRESS, NameSockets, start_names};
+pub use names::{NAMES_ADDRESS, start_names};
+pub use secure::{SECURE_ADDRESS, start_secure};
+pub use sockets::TwinSockets;
 
 /// Where the shipped probes expect the back end.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:7070";
@@ -74,8 +82,8 @@ struct Shared {
 /// requests that are being answered. Streams end at once.
 ///
 /// Routes: WebSocket `/chat` and `/rooms/{id}`; `POST` and `GET /rooms/{id}/messages`;
-/// `GET /messages/{id}`; SSE `GET /feed`; long polling `GET /rooms/{id}/updates`; `GET /health`; gRPC `demo.Chat`, health and reflection. On
-/// loopback, datagrams to the same address are answered as well.
+/// `GET /messages/{id}`; SSE `GET /feed`; long polling `GET /rooms/{id}/updates`; `GET /health`; gRPC `demo.Chat`, health and reflection;
+/// `POST /webrtc`, where the build has it. On loopback, datagrams to the same address are answered as well.
 pub async fn start_backend(listener: TcpListener, conditions: Arc<Conditions>, shutdown: Shutdown) {
     let clock = Clock::system();
     let service = Service(Arc::new(Shared {
@@ -115,7 +123,10 @@ fn router(service: Service) -> Router {
         .route("/rooms/{id}/messages", post(rest::publish).get(rest::history))
         .route("/messages/{id}", get(rest::message))
         .route_layer(from_fn_with_state(service.clone(), rest::weather));
-    Router::new()
+    let router = Router::new();
+    #[cfg(feature = "webrtc")]
+    let router = router.merge(webrtc::routes(&service));
+    router
         .route("/chat", get(chat::echo))
         .route("/rooms/{id}", get(chat::room))
         .route("/feed", get(feed::feed))

@@ -4,12 +4,13 @@
 //! Datagrams are answered one after another; connections are limited in number and in patience.
 //! What is no question gets no answer, or one that says so.
 
+use super::sockets::TwinSockets;
 use crate::base::shutdown::Shutdown;
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,48 +33,9 @@ const MAX_CONNECTIONS: usize = 32;
 const IDLE: Duration = Duration::from_secs(10);
 /// No query is longer.
 const MAX_QUERY: usize = 4_096;
-/// Tries to find a port that is free for UDP and TCP alike.
-const PORT_TRIES: usize = 16;
-
-/// Both sockets of the name server, on one port.
-#[derive(Debug)]
-pub struct NameSockets {
-    datagrams: UdpSocket,
-    listener: TcpListener,
-    address: SocketAddr,
-}
-
-// === impl NameSockets ===
-
-impl NameSockets {
-    /// Takes `address`; port 0 takes any that is free.
-    ///
-    /// # Errors
-    /// When the port cannot be had.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
-        loop {
-            let listener = TcpListener::bind(address).await?;
-            let address = listener.local_addr()?;
-            tries -= 1;
-            match UdpSocket::bind(address).await {
-                Ok(datagrams) => return Ok(Self { datagrams, listener, address }),
-                Err(error) if tries == 0 => return Err(error),
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
 /// Answers questions until `shutdown` begins.
-pub async fn start_names(sockets: NameSockets, shutdown: Shutdown) {
-    let NameSockets { datagrams, listener, .. } = sockets;
+pub async fn start_names(sockets: TwinSockets, shutdown: Shutdown) {
+    let TwinSockets { datagrams, listener, .. } = sockets;
     tokio::select! {
         () = shutdown.begun() => {}
         () = answer_datagrams(&datagrams) => {}
@@ -195,6 +157,7 @@ mod tests {
     use crate::probe::{Context, SlotStart, run_once};
     use crate::telemetry::Telemetry;
     use hickory_proto::op::Query;
+    use std::net::SocketAddr;
 
     fn query(name: &str, record_type: RecordType) -> Vec<u8> {
         let mut message = Message::new(7, MessageType::Query, OpCode::Query);
@@ -228,7 +191,7 @@ mod tests {
     /// Guarantees both transports on one port, and that the server ends with the shutdown.
     #[tokio::test]
     async fn it_serves_until_the_shutdown() {
-        let sockets = NameSockets::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let sockets = TwinSockets::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let (address, shutdown) = (sockets.address(), Shutdown::new());
         shutdown.spawn(start_names(sockets, shutdown.clone()));
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -248,7 +211,7 @@ mod tests {
     /// Guarantees that the shipped probes of names pass here.
     #[tokio::test]
     async fn the_shipped_probes_pass() {
-        let sockets = NameSockets::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let sockets = TwinSockets::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let (address, shutdown) = (sockets.address().to_string(), Shutdown::new());
         shutdown.spawn(start_names(sockets, shutdown.clone()));
         let text = include_str!("../../../probes/dns.yaml").replace(NAMES_ADDRESS, &address);

@@ -21,6 +21,7 @@ fn settings() -> Settings {
     Settings {
         backend: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         names: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        secure: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         mqtt: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         script: Script::new(vec![episode], Duration::from_secs(3_600)),
         cohorts: Cohort::all().into_iter().take(2).collect(),

@@ -36,6 +36,10 @@ mod tls_handshake;
 mod turn;
 mod turn_server;
 mod udp;
+#[cfg(feature = "webrtc")]
+mod webrtc;
+#[cfg(feature = "webrtc")]
+mod webrtc_peer;
 mod websocket;
 mod websocket_frames;
 mod writes;

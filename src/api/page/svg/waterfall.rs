@@ -133,6 +133,8 @@ impl Kind {
             | Phase::Connect
             | Phase::Tls
             | Phase::Quic
+            | Phase::Ice
+            | Phase::Dtls
             | Phase::Upgrade
             | Phase::Handshake
             | Phase::Subscribe => Self::Setup,

@@ -134,6 +134,8 @@ const fn style(phase: Phase) -> Style {
         | Phase::Connect
         | Phase::Tls
         | Phase::Quic
+        | Phase::Ice
+        | Phase::Dtls
         | Phase::Upgrade
         | Phase::Handshake
         | Phase::Subscribe => CONNECTING,
