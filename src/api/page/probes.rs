@@ -148,7 +148,7 @@ pub(super) fn day(now: UnixNanos, probe: &ProbeView, page: &str) -> Markup {
     html! {
         @if !probe.strip.is_empty() {
             a .day href={ (page) "#day" } {
-                (svg::strip(&probe.strip, time_of, Words { title: &title, detail: &summary(&probe.strip) }))
+                (svg::strip(&probe.strip, time_of, Words { title: &title, detail: "" }))
             }
             p .axis { span { "−" (humane(span)) } span { (summary(&probe.strip)) } span { "now" } }
         }

@@ -30,7 +30,7 @@ use maud::{Markup, html};
 pub struct Words<'a> {
     /// What it is: also its tooltip.
     pub title: &'a str,
-    /// What it shows, in a sentence.
+    /// What it shows, in a sentence; nothing where the same stands beside it.
     pub detail: &'a str,
 }
 
@@ -48,7 +48,7 @@ impl Canvas {
         html! {
             svg class=(self.class) viewBox={ "0 0 " (self.width) " " (self.height) } preserveAspectRatio="none" role="img" aria-label=(words.title) {
                 title { (words.title) }
-                desc { (words.detail) }
+                @if !words.detail.is_empty() { desc { (words.detail) } }
                 (drawing)
             }
         }
