@@ -336,7 +336,7 @@ fn group(node: &Node) -> Result<Vec<Found>, Wrong> {
     targets.iter().map(found).collect()
 }
 
-/// A target: a text without spaces and credentials.
+/// A target: a text without spaces and credentials that is no option.
 fn target(node: &Node) -> Result<String, Wrong> {
     let wrong = |message: String| {
         let hint = "a target is host:port or whatever the texts of the probe make of ${target}";
@@ -350,6 +350,10 @@ fn target(node: &Node) -> Result<String, Wrong> {
     }
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return wrong(format!("`{}` has a space in it", quoted(text)));
+    }
+    if text.starts_with('-') {
+        // A program would take it for an option.
+        return wrong(format!("`{}` begins with a dash", quoted(text)));
     }
     if text.contains('@') {
         return wrong("a target holds no credentials: it is shown".to_owned());
