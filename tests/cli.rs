@@ -177,6 +177,42 @@ async fn the_daemon_of_the_files_is_asked() {
     assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap()["slos"], json!([]));
 }
 
+/// Guarantees that every target of a probe has a run, a line, a suite and figures of its own, also where a
+/// service lists it, and that one that fails says which; and that no target at all is no success.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_target_is_run_and_told() {
+    let (url, _) = back_end().await;
+    let up = url.trim_start_matches("http://").to_owned();
+    let listed = [json!({ "targets": [up], "labels": { "zone": "blue" } })];
+    let answer = move || async move { axum::Json(listed.clone()) };
+    let service = serve(Router::new().route("/targets", get(answer))).await;
+    let dir = tempfile::tempdir().unwrap();
+    let probe = |target: &str, service: &str| {
+        let text = format!(
+            "probes: [ {{ name: edge, every: 10s, targets: [ {target}http: {{ url: '{service}' }} ], http: {{ get: 'http://${{target}}/ok' }} }} ]"
+        );
+        std::fs::create_dir_all(dir.path().join("probes")).unwrap();
+        std::fs::write(dir.path().join("probes/edge.yaml"), text).unwrap();
+    };
+    probe("{ static: '127.0.0.1:1' }, ", &format!("{service}/targets"));
+    let said = radiosonde(dir.path(), &["probe", "edge"]);
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(said.out.contains("1 of 2 probes failed: edge 127.0.0.1:1"), "{}", said.out);
+    assert!(said.out.contains(&format!("edge {up}")), "{}", said.out);
+    let said = radiosonde(dir.path(), &["probe", "edge", "--format", "json"]);
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(report["runs"][0]["labels"], json!({ "instance": "127.0.0.1:1" }));
+    assert_eq!(report["runs"][1]["labels"], json!({ "instance": up, "zone": "blue" }));
+    assert_eq!(report["probes"][1]["instance"], json!(up));
+    let said = radiosonde(dir.path(), &["probe", "edge", "--format", "junit"]);
+    assert_eq!(said.out.matches("<testcase ").count(), 2, "{}", said.out);
+    assert!(said.out.contains(&format!("name=\"edge {up}\"")), "{}", said.out);
+    probe("", &format!("{service}/nothing"));
+    let said = radiosonde(dir.path(), &["probe", "edge"]);
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(said.err.contains("status 404") && said.err.contains("no target"), "{}", said.err);
+}
+
 /// Guarantees names with wildcards, labels, and both together, by what was really run.
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_are_selected_by_name_and_label() {

@@ -1,6 +1,5 @@
 //! Runs of probes that were announced and have no record yet: what a kill may have left uncleaned.
 
-use crate::base::clock::UnixNanos;
 use crate::model::probe::RunId;
 use crate::wire::record::IntentRecord;
 use std::collections::BTreeMap;
@@ -37,12 +36,9 @@ impl Intents {
         drop(self.0.remove(&run));
     }
 
-    /// The probes and ids of runs that have not ended, and when they were planned to begin.
-    pub fn open(&self) -> impl Iterator<Item = (&str, RunId, Option<UnixNanos>)> {
-        self.0.iter().map(|(run, open)| {
-            let planned = open.planned_start_unix_nano;
-            (open.probe.as_str(), *run, (planned > 0).then_some(UnixNanos(planned)))
-        })
+    /// The runs that have not ended, with their ids.
+    pub fn open(&self) -> impl Iterator<Item = (RunId, &IntentRecord)> {
+        self.0.iter().map(|(run, open)| (*run, open))
     }
 
     /// For a checkpoint.
@@ -71,6 +67,7 @@ mod tests {
             planned_start_unix_nano: 0,
             at_unix_nano: number,
             settled: false,
+            target: String::new(),
         }
     }
 
@@ -91,10 +88,10 @@ mod tests {
         assert_eq!(intents.apply(announced(max + 1)), Some(1));
         let mut intents = Intents::load(&intents.save());
         assert_eq!(intents.open().count(), MAX_OPEN);
-        assert_eq!(intents.open().map(|(_, run, _)| run).next(), Some(id(2)), "1 was the oldest");
+        assert_eq!(intents.open().map(|(run, _)| run).next(), Some(id(2)), "1 was the oldest");
         assert_eq!(intents.apply(IntentRecord { settled: true, ..announced(2) }), Some(0));
         intents.settle(id(3));
-        assert_eq!(intents.open().map(|(_, run, _)| run).next(), Some(id(4)));
+        assert_eq!(intents.open().map(|(run, _)| run).next(), Some(id(4)));
         assert_eq!(intents.apply(IntentRecord { run: vec![1], ..announced(1) }), None);
     }
 }

@@ -38,7 +38,8 @@ impl Failed {
 pub trait Actions: Send + Sync + 'static {
     /// Reads the configuration anew. The problems, when it is refused.
     fn reload(&self) -> BoxFuture<'_, Result<(), Failed>>;
-    /// Runs a probe now, beside its schedule, and waits for the result, which counts like any other.
+    /// Runs a probe now, beside its schedule, and waits for the result, which counts like any other. Of
+    /// several instances all run, and the result is one that failed, where one did.
     fn run_probe(&self, name: &str) -> BoxFuture<'static, Result<ProbeRun, Failed>>;
     /// Makes, changes or ends a silence.
     fn silence(&self, silence: Silence) -> BoxFuture<'_, Result<(), Failed>>;

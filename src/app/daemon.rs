@@ -2,6 +2,7 @@
 
 use super::checkpoint_loop::Checkpoints;
 use super::collector::Collector;
+use super::discovery::{self, Discovery};
 use super::engine::Engine;
 use super::front_door::{self, FrontDoor};
 use super::handle::Handle;
@@ -66,6 +67,8 @@ pub struct Running {
     pub source: Source,
     /// Probes.
     pub scheduler: Scheduler,
+    /// Which instances they have.
+    pub discovery: Arc<Discovery>,
     /// What all runs of probes share: how hard they press their targets, when they rest.
     pub context: probe::Context,
     /// Probes on request.
@@ -78,6 +81,8 @@ pub struct Running {
     pub deciders: Shutdown,
     /// The configuration that was refused last, and what reloads there were.
     pub reloads: Mutex<(Option<ConfigProblem>, Vec<ChangeView>)>,
+    /// What of the configuration was probably not meant, when it was read again last.
+    pub doubts: Mutex<Option<Vec<String>>>,
 }
 
 /// Where a daemon listens.
@@ -174,7 +179,9 @@ pub async fn run(
     let (outcomes, settled) = mpsc::channel(FOLD_QUEUE);
     let receivers = CourierConfig { receivers: settings.receivers.clone() };
     let courier = Courier::start(receivers, clock.clone(), telemetry.clone(), couriers, outcomes);
-    let probes = (context.clone(), settings.probes.clone());
+    let discovery = Discovery::new(&context);
+    let instances = discovery.follow(&settings.probes);
+    let probes = (context.clone(), instances, &*settings.probes);
     let scheduler = start_probes(&engine, probes, collector.probes.take(), deciders)?;
     deciders.spawn(evaluate_loop::run(engine.clone(), deciders.clone()));
     deciders.spawn(deliver_loop::run(engine.clone(), courier.clone(), deciders.clone()));
@@ -201,11 +208,13 @@ pub async fn run(
         reloading: tokio::sync::Mutex::new(()),
         source,
         scheduler,
+        discovery,
         context,
         blackbox,
         calibration: RwLock::default(),
         courier,
         deciders: deciders.clone(),
+        doubts: Mutex::default(),
         reloads: Mutex::new((None, gaps.iter().map(|gap| gap.change(now)).collect())),
     });
     handle.lead_to(&running);
@@ -229,7 +238,7 @@ pub async fn run(
 /// earlier life left is cleaned up.
 fn start_probes(
     engine: &Engine,
-    (context, probes): (probe::Context, Vec<Arc<ProbeSpec>>),
+    (context, probes, definitions): (probe::Context, Vec<Arc<ProbeSpec>>, &[Arc<ProbeSpec>]),
     exporter: Option<Exporter>,
     deciders: &Shutdown,
 ) -> Result<Scheduler, SchedulerError> {
@@ -237,18 +246,19 @@ fn start_probes(
     let (register, unwritten, notes) = intents::channel(&engine.telemetry);
     let left = intents::left(engine);
     let scheduler = Scheduler::start(context.registered(register), runs, probes)?;
-    scheduler.clean_up_after(left);
+    scheduler.clean_up_after(left, definitions);
     deciders.spawn(intents::run(engine.clone(), Arc::clone(&unwritten), notes));
     deciders.spawn(results::run(engine.clone(), exporter, finished, unwritten));
     Ok(scheduler)
 }
 
-/// Reloads when asked to or files change, and calibrates, until the servers end.
+/// Reloads when asked to or files change, keeps instances up to date, and calibrates, until the servers end.
 fn keep_watch(running: &Arc<Running>, hangup: Signal, servers: &Shutdown) {
     let running = || Arc::clone(running);
     servers.spawn(watch::reload_on_hangup(running(), hangup, servers.clone()));
     servers.spawn(watch::reload_on_change(running(), servers.clone()));
     servers.spawn(calibrate_loop::run(running(), servers.clone()));
+    servers.spawn(discovery::run(running(), servers.clone()));
 }
 
 /// What all runs of probes share.

@@ -17,7 +17,7 @@ use crate::notify;
 use crate::probe::{self, spec::Cadence, spec::ProbeSpec};
 use crate::wire::record::{AcknowledgementRecord, Envelope, Kind};
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use std::sync::{Arc, OnceLock, Weak};
 
 /// The way to the daemon. It is there before the daemon runs, so that the page can tell how far the
@@ -52,6 +52,7 @@ impl Handle {
             let settings = Arc::clone(&running.settings.read());
             settings.probes.iter().map(|probe| (probe.name.clone(), schedule(probe))).collect()
         });
+        let instances = running.as_ref().map(|running| running.discovery.standing());
         let (config_problem, reloads): (Option<ConfigProblem>, Vec<ChangeView>) =
             running.as_ref().map(|running| running.reloads.lock().clone()).unwrap_or_default();
         Surroundings {
@@ -65,6 +66,7 @@ impl Handle {
                 grpc: Some(format!("http://{}", self.addresses.otlp_grpc)),
             },
             schedules: schedules.unwrap_or_default(),
+            instances: instances.unwrap_or_default(),
             started_at: self.started_at,
             calibration: running.and_then(|running| running.calibration.read().clone()),
         }
@@ -100,7 +102,11 @@ impl Actions for Handle {
     fn run_probe(&self, name: &str) -> BoxFuture<'static, Result<ProbeRun, Failed>> {
         // What is waited on must not keep the daemon from ending.
         let started = self.running().and_then(|running| {
-            running.scheduler.run_now(name).map_err(|error| match error {
+            let is_known = running.settings.read().probes.iter().any(|probe| probe.name == name);
+            running.scheduler.runs_now(name).map_err(|error| match error {
+                probe::RunNowError::Unknown if is_known => {
+                    Failed::Conflict("the probe has no target now".to_owned())
+                }
                 probe::RunNowError::Unknown => {
                     Failed::NotFound(format!("there is no probe named `{name}`"))
                 }
@@ -112,7 +118,11 @@ impl Actions for Handle {
         });
         async move {
             let gone = || Failed::Busy("it could not be run: too much is going on".to_owned());
-            started?.await.map_err(|_| gone())
+            let runs = join_all(started?).await.into_iter().flatten();
+            let mut runs: Vec<ProbeRun> = runs.collect();
+            // Of several instances, one that failed.
+            let failed = runs.iter().position(|run| !run.succeeded()).unwrap_or(0);
+            if runs.is_empty() { Err(gone()) } else { Ok(runs.swap_remove(failed)) }
         }
         .boxed()
     }

@@ -2,6 +2,7 @@
 //! cleaned up after.
 
 use super::engine::Engine;
+use crate::base::clock::UnixNanos;
 use crate::model::probe::RunId;
 use crate::probe::{Intent, Register};
 use crate::telemetry::Telemetry;
@@ -55,10 +56,11 @@ pub fn channel(telemetry: &Telemetry) -> (Arc<Intents>, Arc<Unwritten>, mpsc::Re
 #[must_use]
 pub fn left(engine: &Engine) -> Vec<Intent> {
     let core = engine.core.read();
-    let intent = |(probe, run, planned_start): (&str, _, _)| Intent {
-        probe: probe.to_owned(),
+    let intent = |(run, open): (RunId, &IntentRecord)| Intent {
+        probe: open.probe.clone(),
+        target: (!open.target.is_empty()).then(|| open.target.clone()),
         run,
-        planned_start,
+        planned_start: Some(UnixNanos(open.planned_start_unix_nano)).filter(|at| at.0 > 0),
     };
     core.intents.open().map(intent).collect()
 }
@@ -75,8 +77,9 @@ pub async fn run(engine: Engine, unwritten: Arc<Unwritten>, notes: mpsc::Receive
 async fn write(engine: &Engine, unwritten: &Unwritten, note: Note) {
     let now = engine.clock.now();
     let record = match note {
-        Note::Announced(Intent { probe, run, planned_start }) => IntentRecord {
+        Note::Announced(Intent { probe, target, run, planned_start }) => IntentRecord {
             probe,
+            target: target.unwrap_or_default(),
             run: run.0.to_vec(),
             planned_start_unix_nano: planned_start.unwrap_or_default().0,
             at_unix_nano: now.0,

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod collector;
 pub mod daemon;
 pub mod deliver_loop;
+pub mod discovery;
 pub mod engine;
 pub mod evaluate_loop;
 pub mod fold_loop;

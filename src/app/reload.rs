@@ -8,7 +8,7 @@ use crate::alert::Policy;
 use crate::api::Failed;
 use crate::api::page::view::{ChangeKind, ChangeView, ConfigProblem};
 use crate::base::error::Chain;
-use crate::config::{Daemon, Loaded, Settings};
+use crate::config::{Daemon, Loaded, Problem, Settings};
 use crate::export::Operation;
 use crate::probe::longest_interval;
 use crate::probe::maintenance::Maintenance;
@@ -104,6 +104,7 @@ pub async fn reload(running: &Running) -> Result<(), Failed> {
         engine.own_spans.record(Operation::Reload, now, took, Some("refused"), &[]);
         return Err(Failed::Invalid(words));
     };
+    tell_doubts(running, &loaded.warnings);
     let revision = settings.revision;
     let news = apply(running, settings).await;
     telemetry.configured(revision, now.as_seconds());
@@ -118,6 +119,17 @@ pub async fn reload(running: &Running) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Logs what is allowed and probably not meant, when it is something else than before. What the start found
+/// was told then, and the first reload finds the same.
+fn tell_doubts(running: &Running, warnings: &[Problem]) {
+    let doubts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    let before = running.doubts.lock().replace(doubts.clone());
+    if let Some(first) = doubts.first().filter(|_| before.is_some_and(|before| before != doubts)) {
+        let warnings = doubts.len();
+        tracing::warn!(warnings, first, "something in the configuration is probably not meant");
+    }
+}
+
 /// Puts settings into force. Returns what is new about them, in words; none when nothing is.
 async fn apply(running: &Running, settings: Settings) -> Option<String> {
     let before = Arc::clone(&running.settings.read());
@@ -127,6 +139,7 @@ async fn apply(running: &Running, settings: Settings) -> Option<String> {
     running.blackbox.replace(Arc::clone(&settings.modules));
     if settings.revision == before.revision {
         // Secrets do not enter the revision: those may have changed.
+        schedule(running, &settings);
         running.courier.replace_receivers(settings.receivers.clone());
         *running.settings.write() = Arc::new(settings);
     } else {
@@ -158,12 +171,18 @@ async fn put_into_force(running: &Running, settings: Settings) {
     recount.start(engine, &running.deciders);
     running.context.limits.replace(settings.daemon.limits.clone());
     running.context.maintenance.replace(settings.maintenance.clone());
-    if let Err(error) = running.scheduler.replace(settings.probes.clone()) {
-        tracing::error!(error = %Chain(&error), "some probes cannot be scheduled");
-    }
+    schedule(running, &settings);
     journal_revision(engine, &settings).await;
     *running.settings.write() = Arc::new(settings);
     engine.evaluate.notify_one();
+}
+
+/// Gives the scheduler all instances of all probes.
+fn schedule(running: &Running, settings: &Settings) {
+    let instances = running.discovery.follow(&settings.probes);
+    if let Err(error) = running.scheduler.replace(instances) {
+        tracing::error!(error = %Chain(&error), "some probes cannot be scheduled");
+    }
 }
 
 /// Journals which configuration holds from here on.

@@ -91,6 +91,9 @@ impl Watch {
         let beside = settings.files.iter().chain(&self.whole).filter_map(|path| folder_of(path));
         let mut wanted: BTreeMap<PathBuf, RecursiveMode> =
             beside.map(|folder| (folder, RecursiveMode::NonRecursive)).collect();
+        for folder in &settings.folders {
+            let _ = wanted.insert(folder.clone(), RecursiveMode::NonRecursive);
+        }
         for folder in &self.whole {
             let _ = wanted.insert(folder.clone(), RecursiveMode::Recursive);
         }
@@ -118,10 +121,10 @@ impl Watch {
     }
 }
 
-/// Whether a change may be one of the configuration: of a YAML file, a certificate, a folder that is
+/// Whether a change may be one of the configuration: of a YAML file, a list of targets, a certificate, a folder that is
 /// read, or the link behind which a ConfigMap swaps folders.
 fn matters(event: &Event, whole: &[PathBuf]) -> bool {
-    const READ: [&str; 5] = ["yaml", "yml", "pem", "crt", "key"];
+    const READ: [&str; 6] = ["yaml", "yml", "json", "pem", "crt", "key"];
     let is_read = |path: &PathBuf| {
         let extension = path.extension().and_then(|extension| extension.to_str());
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use super::scalar::quoted;
 use super::steps::Steps;
-use super::template::{Secrets, specimen};
+use super::template::{Secrets, is_target, specimen};
 use super::tree::Node;
 use url::{Host, Url};
 
@@ -25,7 +25,7 @@ impl Steps<'_> {
             let place = place.unwrap_or_else(|| example.to_owned());
             return wrong(message, format!("write host:port: {}", quoted(&place)));
         }
-        if !is_endpoint(&specimen(&filled.text)) {
+        if !is_target(&filled.text) && !is_endpoint(&specimen(&filled.text)) {
             let message = format!("`{}` is not host and port", quoted(text));
             return wrong(message, format!("for example {example}"));
         }

@@ -6,7 +6,9 @@
 
 use super::Sources;
 use super::problem::Problems;
+use super::targets;
 use super::tree::Place;
+use crate::probe::maintenance::fits;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -38,6 +40,8 @@ pub(super) struct Files {
     list: Vec<File>,
     /// Files that others name, such as certificates.
     named: RefCell<BTreeSet<PathBuf>>,
+    /// Folders in which patterns look for files.
+    folders: RefCell<BTreeSet<PathBuf>>,
     on_disk: bool,
 }
 
@@ -98,6 +102,61 @@ impl Files {
         numbered.map(|(number, file)| (number, file.text.as_str(), file))
     }
 
+    /// Sets files aside that list targets: what these patterns name, relative to the folders of the files
+    /// that they stand in, is not read as anything else.
+    pub(super) fn set_aside(&mut self, patterns: &[(Place, String)], problems: &Problems) {
+        for (at, pattern) in patterns {
+            if targets::pattern_error(pattern).is_some() {
+                continue;
+            }
+            for path in self.named_by(at.file, pattern) {
+                let known = self.list.iter().position(|file| is_same(&file.path, &path));
+                if known == Some(at.file as usize) {
+                    let message = "the pattern names the file that it stands in";
+                    problems.wrong_hint(*at, message, "put targets into a folder of their own");
+                } else if let Some(file) = known.and_then(|number| self.list.get_mut(number)) {
+                    file.is_read = false;
+                } else {
+                    self.read_file(path, false, problems);
+                    let _ = self.list.last_mut().map(|file| file.is_read = false);
+                }
+            }
+        }
+    }
+
+    /// The numbers of the files that were set aside for a pattern.
+    pub(super) fn matching(&self, file: u32, pattern: &str) -> Vec<u32> {
+        let named = self.named_by(file, pattern);
+        let is_named = |known: &Path| named.iter().any(|path| is_same(known, path));
+        let numbered = (0_u32..).zip(&self.list);
+        let aside = numbered.filter(|(_, file)| !file.is_read && is_named(&file.path));
+        aside.map(|(number, _)| number).collect()
+    }
+
+    /// Paths that there are and that a pattern means, in order. On disk they are watched, and so is their
+    /// folder.
+    fn named_by(&self, file: u32, pattern: &str) -> Vec<PathBuf> {
+        let base = self.path(file);
+        let path = base.parent().unwrap_or(Path::new("")).join(pattern);
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let is_meant = |found: &Path| {
+            let own = found.file_name().and_then(OsStr::to_str);
+            found.parent() == path.parent() && own.is_some_and(|own| fits(name, own))
+        };
+        if !self.on_disk {
+            let paths = self.list.iter().map(|file| &file.path);
+            return paths.filter(|path| is_meant(path)).cloned().collect();
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_FILES);
+        let paths = entries.map(|entry| path.with_file_name(entry.file_name()));
+        let found: BTreeSet<PathBuf> = paths.filter(|path| is_meant(path)).collect();
+        self.named.borrow_mut().extend(found.iter().cloned());
+        let _ = self.folders.borrow_mut().insert(folder.to_owned());
+        found.into_iter().collect()
+    }
+
     /// The text of a file.
     pub(super) fn text(&self, file: u32) -> Option<&str> {
         self.list.get(file as usize).map(|file| file.text.as_str())
@@ -119,6 +178,11 @@ impl Files {
         let mut paths: BTreeSet<PathBuf> = self.named.borrow().clone();
         paths.extend(read.map(|file| file.path.clone()));
         paths.into_iter().collect()
+    }
+
+    /// Folders in which further files may appear that others name.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        self.folders.borrow().iter().cloned().collect()
     }
 
     /// Reads a file that a configuration file names, relative to the folder of the latter.
@@ -185,6 +249,13 @@ impl Files {
         self.list.push(File { path, text: String::new(), is_main: false, is_read: false });
         Place::of_file(number)
     }
+}
+
+/// Whether two paths mean one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    let alike = one.file_name() == other.file_name();
+    one == other || (alike && real(one).is_some_and(|one| Some(one) == real(other)))
 }
 
 /// Finds `.yaml` and `.yml` below `folder`. Real paths in `seen` are not entered again, so links

@@ -17,7 +17,7 @@ use super::features;
 use super::fields::{Context, Fields};
 use super::scalar::quoted;
 use super::steps::{Steps, parse_specimen};
-use super::template::Secrets;
+use super::template::{Secrets, is_target};
 use super::tree::{Entry, Node, Place, Value};
 use crate::base::secret::Secret;
 use crate::probe::spec::{HeaderText, HttpStep, HttpVersion, TlsOptions};
@@ -165,6 +165,10 @@ impl Steps<'_> {
             self.cx.problems.wrong_hint(node.at, message, hint);
             None
         };
+        // Each run sees what its target is.
+        if is_target(&filled.text) {
+            return Some(filled.text);
+        }
         let Some(url) = parse_specimen(&filled.text) else {
             let scheme = schemes.last().copied().unwrap_or("https");
             let example = format!("for example {scheme}://chat.example.com/path");

@@ -43,6 +43,7 @@ mod slo;
 mod steps;
 mod stream;
 mod stun;
+mod targets;
 mod tcp;
 mod template;
 mod tls;
@@ -61,6 +62,7 @@ pub use problem::Problem;
 pub use settings::{
     Daemon, HistoryLimits, JournalLimits, NamedSecret, OtlpExport, OtlpProtocol, Phones, Settings,
 };
+pub use targets::{ListedTargets, parse_targets};
 
 use crate::model::objective::{Indicator, Slo, Source};
 use fields::Context;
@@ -118,7 +120,8 @@ pub struct Loaded {
 #[must_use]
 pub fn load(inputs: &Inputs<'_>) -> Loaded {
     let problems = Problems::default();
-    let files = Files::read(&inputs.sources, &problems);
+    let mut files = Files::read(&inputs.sources, &problems);
+    files.set_aside(&targets::patterns(&files), &problems);
     let cx = Context {
         problems,
         files: &files,
@@ -186,6 +189,7 @@ fn resolve(cx: &Context<'_>, insecure: bool) -> Option<Settings> {
         phones,
         revision: 0,
         files: cx.files.watched(),
+        folders: cx.files.folders(),
     };
     Some(Settings { revision: revision(&settings), ..settings })
 }

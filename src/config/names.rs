@@ -122,7 +122,7 @@ impl Context<'_> {
 }
 
 /// What is wrong with a label's name, and what to do.
-fn label_error(name: &str) -> Option<(String, &'static str)> {
+pub(super) fn label_error(name: &str) -> Option<(String, &'static str)> {
     if !is_variable(name) || name.starts_with("__") {
         let hint = "use letters, digits and _, a letter first";
         return Some((format!("`{}` is not a label name", quoted(name)), hint));

@@ -7,6 +7,8 @@
 //!     timeout: 5s                    # 10s or `every`, whichever is less, unless given
 //!     overlap: allow                 # runs may overlap; then the timeout may exceed `every`
 //!     labels: { region: eu-west }
+//!     addresses: happy-eyeballs      # of a name, RFC 8305; each: an instance for each of them
+//!     targets: [ … ]                 # an instance for each, `${target}` in its texts (see `targets`)
 //!     network: lte                   # through an emulated network, see `network`
 //!     websocket: { … }               # or http:, sse:, or steps: [ … ]
 //!     cleanup: [ … ]                 # steps that run whatever happened (see `steps`)
@@ -19,8 +21,9 @@ use super::network::Networks;
 use super::scalar::{YEAR, quoted, written};
 use super::settings::Daemon;
 use super::steps::Steps;
+use super::targets;
 use super::tree::{Node, Place};
-use crate::probe::spec::{Action, Cadence, HttpVersion, ProbeSpec, Step};
+use crate::probe::spec::{Action, Cadence, HttpVersion, ProbeSpec, Step, Targets};
 use crate::probe::writes::WriteTarget;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -80,7 +83,9 @@ impl Probes {
                 if let (Some(network), Some(timeout)) = (&network, timeout) {
                     cx.warn_if_hasty(network, timeout, fields.at("network"));
                 }
+                let (addresses, targets) = targets::read(fields);
                 let mut steps = Steps::new(cx, daemon, timeout);
+                steps.scope.has_target = matches!(targets, Targets::Listed(_));
                 let action = fields.exactly_one(&super::steps::with("steps"));
                 let done = match action {
                     Some(("steps", node)) => steps.list(node),
@@ -93,7 +98,7 @@ impl Probes {
                     refuse_unshaped(fields, all());
                     refuse_quic(fields, all());
                 }
-                Some(ProbeSpec {
+                let spec = ProbeSpec {
                     name: name?,
                     cadence: schedule?.cadence,
                     timeout: timeout?,
@@ -101,9 +106,15 @@ impl Probes {
                     labels: labels.unwrap_or_default(),
                     steps: done,
                     cleanup: cleanup.unwrap_or_default(),
+                    addresses,
+                    targets,
                     writes: Arc::clone(&allowed),
                     network: network.map(Arc::new),
-                })
+                };
+                if cx.problems.count() == before {
+                    targets::check(fields, &spec);
+                }
+                Some(spec)
             });
             let spec = read.flatten().filter(|_| cx.problems.count() == before);
             probes.specs.extend(spec.map(Arc::new));

@@ -47,6 +47,8 @@ pub struct Settings {
     pub revision: u64,
     /// Every file that was read, certificates included; empty for sources in memory.
     pub files: Vec<PathBuf>,
+    /// Folders in which further files of targets may appear.
+    pub folders: Vec<PathBuf>,
 }
 
 /// The process.

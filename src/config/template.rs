@@ -28,6 +28,8 @@ pub(super) struct Scope {
     pub(super) captured: BTreeMap<String, String>,
     /// Whether it is the request of a poll, which knows its cursor.
     pub(super) is_poll: bool,
+    /// Whether the probe has instances for targets.
+    pub(super) has_target: bool,
 }
 
 /// Whether secrets may stand in a text.
@@ -44,6 +46,8 @@ const RUN_NAMES: [&str; 6] =
     ["resume.event_id", "resume.last", "run.id", "run.receiver", "run.sequence", "run.start"];
 /// The name that requests of a poll have besides.
 const CURSOR: &str = "poll.cursor";
+/// The name that probes with targets have besides.
+const TARGET: &str = "target";
 
 #[derive(Debug, PartialEq, Eq)]
 enum Piece<'t> {
@@ -87,6 +91,11 @@ pub(super) fn specimen(text: &str) -> String {
         Piece::Name(_) => "1",
     };
     pieces(text).unwrap_or_default().into_iter().map(piece).collect()
+}
+
+/// Whether a text is what an instance is for, and nothing else.
+pub(super) fn is_target(text: &str) -> bool {
+    text == "${target}"
 }
 
 // === impl Context ===
@@ -165,6 +174,7 @@ impl Context<'_> {
     fn run_name<'t>(&self, at: Place, name: &'t str, scope: &Scope) -> Option<&'t str> {
         if RUN_NAMES.contains(&name)
             || (name == CURSOR && scope.is_poll)
+            || (name == TARGET && scope.has_target)
             || scope.captured.contains_key(name)
         {
             return Some(name);
@@ -174,9 +184,16 @@ impl Context<'_> {
         {
             return Some(variable);
         }
+        if name == TARGET {
+            let hint = "for example targets: [ static: [ \"chat.example.com:443\" ] ]";
+            self.problems.wrong_hint(at, "`${target}` needs `targets` of the probe", hint);
+            return None;
+        }
         let captured = scope.captured.keys().map(String::as_str);
         let cursor = scope.is_poll.then_some(CURSOR);
-        let known: Vec<&str> = RUN_NAMES.into_iter().chain(cursor).chain(captured).collect();
+        let target = scope.has_target.then_some(TARGET);
+        let known = RUN_NAMES.into_iter().chain(cursor).chain(target);
+        let known: Vec<&str> = known.chain(captured).collect();
         let hint = match nearest(name, known.iter().copied().chain(["env."])) {
             Some("env.") | None => format!(
                 "there are: {}, and ${{env.NAME}} in what is sent; a dollar is written $$",

@@ -1,5 +1,6 @@
 //! From a name to a connection: resolve, connect, TLS, each stamped when it is done.
 
+use super::addresses::{Dialling, MAX_ADDRESSES, race};
 use super::connection::{Connection, StampedTcp};
 use super::deadline::Deadline;
 use super::failure::{Attempt, failure, is_local, of_io};
@@ -15,7 +16,7 @@ use super::template::Variables;
 use super::tls::Alpn;
 use super::writes::WriteTarget;
 use crate::base::error::Chain;
-use crate::model::probe::{FailureReason, Phase};
+use crate::model::probe::{Failure, FailureReason, Phase};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 use std::io;
@@ -25,9 +26,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-
-/// No more addresses of a name are tried.
-const MAX_ADDRESSES: usize = 16;
 
 /// What a step works with.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +40,8 @@ pub(super) struct StepContext<'a> {
     pub mark: &'a Mark,
     /// Where the probe may write to, besides loopback.
     pub writes: &'a [WriteTarget],
+    /// How a name with several addresses is dialled.
+    pub dialling: Dialling,
     /// The emulated network that everything goes through, where there is one.
     pub network: Option<&'a Arc<RunNetwork>>,
 }
@@ -71,7 +71,7 @@ pub(super) async fn dial_tcp(
 ) -> Attempt<StampedTcp> {
     let addresses = resolve(target, step, record).await?;
     let mut path = step.network.map(|network| network.open(record.span()));
-    let tcp = connect(&addresses, &mut path, step.deadline, record).await?;
+    let tcp = connect(&addresses, &mut path, step, record).await?;
     if target.address().is_none()
         && let Ok(peer) = tcp.peer_addr()
     {
@@ -142,13 +142,17 @@ fn note_tls(session: &ClientConnection, record: &mut StepRecord) {
     }
 }
 
-/// The addresses of a target's host; of a run that is inspected, the one that may be talked to.
+/// The addresses of a target's host; of a run that is pinned or inspected, the one that may be talked to.
 pub(super) async fn resolve(
     target: &Target,
     step: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<Vec<SocketAddr>> {
     let addresses = lookup(target, step, record).await?;
+    let addresses = match &step.context.pin {
+        Some(pin) => pin.choose(&target.host, addresses),
+        None => addresses,
+    };
     match &step.context.inspection {
         Some(inspection) => inspection.choose(target, &addresses),
         None => Ok(addresses),
@@ -187,10 +191,22 @@ async fn lookup(
 async fn connect(
     addresses: &[SocketAddr],
     path: &mut Option<Path>,
-    deadline: &Deadline,
+    step: StepContext<'_>,
     record: &mut StepRecord,
 ) -> Attempt<TcpStream> {
-    let from = record.now();
+    let (from, deadline) = (record.now(), step.deadline);
+    if step.dialling == Dialling::HappyEyeballs && addresses.len() > 1 {
+        return match race(addresses, deadline, record).await {
+            Ok(stream) => {
+                // The race is run on the machine's own network; the emulated one is what the winner is on.
+                let ready = deadline.run("connecting", settle(&stream, path)).await?;
+                ready.map_err(|error| of_io(&error, FailureReason::Connect, "connecting"))?;
+                record.phase(Phase::Connect, from, record.now());
+                Ok(stream)
+            }
+            Err(errors) => Err(unconnected(&errors, deadline)),
+        };
+    }
     let mut errors: Vec<(SocketAddr, io::Error)> = Vec::new();
     for (tried, address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - tried).unwrap_or(1).max(1);
@@ -205,23 +221,34 @@ async fn connect(
         };
         errors.push((*address, error));
     }
+    Err(unconnected(&errors, deadline))
+}
+
+/// The failure of a connection to none of some addresses.
+fn unconnected(errors: &[(SocketAddr, io::Error)], deadline: &Deadline) -> Failure {
     let tries: Vec<String> =
         errors.iter().map(|(address, error)| format!("{address}: {}", Chain(error))).collect();
     let tries = tries.join("; ");
     if deadline.has_passed() {
-        return Err(deadline.failure(format_args!("connecting ({tries})")));
+        return deadline.failure(format_args!("connecting ({tries})"));
     }
     let ours = errors.iter().all(|(_, error)| is_local(error));
     let reason = if ours { FailureReason::Local } else { FailureReason::Connect };
-    Err(failure(reason, format!("connecting to {tries}")))
+    failure(reason, format!("connecting to {tries}"))
 }
 
 /// A connection over the real path, and then what the emulated one adds to its handshake.
 async fn open(address: SocketAddr, path: &mut Option<Path>) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
+    settle(&stream, path).await?;
+    Ok(stream)
+}
+
+/// Readies a connection, and adds what the emulated path does to its handshake.
+async fn settle(stream: &TcpStream, path: &mut Option<Path>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     if let Some(path) = path {
         path.shake_hands().await;
     }
-    Ok(stream)
+    Ok(())
 }

@@ -7,6 +7,7 @@
 //! no record after a start may have left something: the steps that clean up are then taken with that
 //! id (see [`clean_up_after`]), and the intent is settled.
 
+use super::instances::{Found, Instance};
 use super::journey::Journey;
 use super::runner::Context;
 use super::schedule::next_slots;
@@ -27,6 +28,8 @@ const AT_ONCE: usize = 4;
 pub struct Intent {
     /// The probe.
     pub probe: String,
+    /// Of an instance, its target or address.
+    pub target: Option<String>,
     /// The id that the run will bear.
     pub run: RunId,
     /// When the schedule wants it; none where that takes a calendar. It may be asked for earlier.
@@ -51,6 +54,19 @@ struct State {
     next: Option<RunId>,
     /// The probe is gone: no run follows.
     closed: bool,
+}
+
+// === impl Intent ===
+
+impl Intent {
+    /// What the run was of, by its definition now: an instance, whether or not its target is listed still.
+    pub(super) fn spec(&self, definition: &Arc<ProbeSpec>) -> Option<Arc<ProbeSpec>> {
+        match &self.target {
+            Some(target) => definition.instance_for(&Found::plain(target)).map(Arc::new),
+            None if definition.targets.are_many() => Some(Arc::new(definition.as_it_is())),
+            None => Some(Arc::clone(definition)),
+        }
+    }
 }
 
 // === impl Upcoming ===
@@ -92,10 +108,13 @@ impl Upcoming {
 fn announce(spec: &ProbeSpec, context: &Context, register: &dyn Register) -> RunId {
     let run = RunId(rand::random());
     let planned_start = match &spec.cadence {
-        every @ Cadence::Every(_) => next_slots(&spec.name, every, context.clock.wall()).next(),
+        every @ Cadence::Every(_) => {
+            next_slots(&spec.phase_key(), every, context.clock.wall()).next()
+        }
         Cadence::Cron { .. } => None,
     };
-    register.announce(Intent { probe: spec.name.clone(), run, planned_start });
+    let target = spec.instance().map(Instance::text);
+    register.announce(Intent { probe: spec.name.clone(), target, run, planned_start });
     run
 }
 
@@ -112,7 +131,8 @@ pub(super) async fn clean_up_after(left: Vec<(Intent, Option<Arc<ProbeSpec>>)>, 
                     run = run.to_hex(),
                     "cleaning up after a run without a record"
                 );
-                let journey = Journey::earlier(&spec, context, run);
+                let pinned = context.for_runs_of(&spec);
+                let journey = Journey::earlier(&spec, pinned.as_ref().unwrap_or(context), run);
                 // A fault of ours costs this one.
                 drop(AssertUnwindSafe(journey.clean_up_late()).catch_unwind().await);
             }

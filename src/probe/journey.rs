@@ -66,7 +66,7 @@ impl<'a> Journey<'a> {
             context,
             id,
             started,
-            variables: Variables::new(id, start),
+            variables: Variables::new(id, start).with_target(spec.targets.target()),
             network: network
                 .map(|network| Arc::new(RunNetwork::new(network, id, &context.clock, started))),
             streams: Vec::new(),
@@ -79,7 +79,7 @@ impl<'a> Journey<'a> {
     /// A run of an earlier life, to be cleaned up after. Of what it knew, only its id is known.
     pub(super) fn earlier(spec: &'a ProbeSpec, context: &'a Context, id: RunId) -> Self {
         let (started, start) = (context.clock.monotonic(), context.clock.wall());
-        let variables = Variables::of_earlier(id);
+        let variables = Variables::of_earlier(id).with_target(spec.targets.target());
         Self { variables, network: None, ..Self::new(spec, context, id, started, start) }
     }
 
@@ -205,7 +205,8 @@ impl<'a> Journey<'a> {
     ) -> Attempt<Option<Bytes>> {
         let Self { spec, context, variables, network, streams, sent, .. } = self;
         let (writes, network) = (&*spec.writes, network.as_ref());
-        let with = StepContext { context, deadline, variables, mark, writes, network };
+        let dialling = spec.addresses;
+        let with = StepContext { context, deadline, variables, mark, writes, dialling, network };
         match &step.action {
             Action::Http(http) => http::run(http, with, record).await.map(Some),
             action if action.opens_stream() => {

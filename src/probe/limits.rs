@@ -20,6 +20,7 @@ use crate::model::probe::FailureReason;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
@@ -267,7 +268,23 @@ pub(super) async fn pace(
 /// The targets of a probe as far as its definition tells; what a run captures may lead elsewhere.
 fn urls(spec: &ProbeSpec) -> Vec<Url> {
     let steps = spec.steps.iter().chain(&spec.cleanup);
-    steps.flat_map(|step| ways(&step.action)).filter_map(url).collect()
+    let target = spec.targets.target();
+    steps.flat_map(|step| ways(&step.action)).filter_map(|action| url(action, target)).collect()
+}
+
+/// The first host that a probe goes to, where that is a name that is known before the run.
+pub(super) fn named_host(spec: &ProbeSpec) -> Option<String> {
+    let steps = spec.steps.iter().chain(&spec.cleanup);
+    let mut hosts = steps.flat_map(|step| ways(&step.action)).filter_map(|action| {
+        let text = place(action)?;
+        let authority = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let is_known = !authority.split(['/', '?', '#']).next()?.contains("${");
+        let url = url(action, None).filter(|_| is_known)?;
+        let host = url.host_str()?.to_lowercase();
+        let is_name = host.parse::<IpAddr>().is_err() && !host.starts_with('[');
+        is_name.then_some(host)
+    });
+    hosts.next()
 }
 
 /// The blocks of an action that has several.
@@ -278,8 +295,9 @@ fn ways(action: &Action) -> &[Action] {
     }
 }
 
-fn url(action: &Action) -> Option<Url> {
-    let text = match action {
+/// Where an action goes: a URL, or for some a host.
+fn place(action: &Action) -> Option<&str> {
+    Some(match action {
         Action::Http(step) => &step.url,
         Action::WebSocket(step) => &step.url,
         Action::Sse(step) => &step.url,
@@ -293,8 +311,8 @@ fn url(action: &Action) -> Option<Url> {
         Action::Udp(step) => &step.url,
         Action::Stun(step) => &step.url,
         Action::Turn(step) => &step.url,
-        Action::Dns(step) => return super::dns::url(step),
-        Action::Icmp(step) => return Url::parse(&format!("icmp://{}", bracketed(&step.host))).ok(),
+        Action::Dns(step) => &step.server,
+        Action::Icmp(step) => &step.host,
         Action::Exec(_)
         | Action::Expect { .. }
         | Action::Send { .. }
@@ -302,8 +320,16 @@ fn url(action: &Action) -> Option<Url> {
         | Action::Heartbeat { .. }
         | Action::Drop { .. }
         | Action::Fallback(_) => return None,
+    })
+}
+
+fn url(action: &Action, target: Option<&str>) -> Option<Url> {
+    let text = specimen(place(action)?, target);
+    let mut url = match action {
+        Action::Dns(step) => return super::dns::url(&text, step.transport),
+        Action::Icmp(_) => return Url::parse(&format!("icmp://{}", bracketed(&text))).ok(),
+        _ => Url::parse(&text).ok()?,
     };
-    let mut url = Url::parse(&specimen(text)).ok()?;
     let port = match url.scheme() {
         "mqtt" => 1883,
         "mqtts" => 8883,

@@ -16,6 +16,7 @@
 //! - nothing is written to a target that the allow-list does not name (`writes`);
 //! - a run that must clean up is announced before it begins, so that it is cleaned up after a kill
 //!   (`intents`);
+//! - a definition for many targets becomes an instance for each of them ([`instances`]);
 //! - a run knows how far its own runtime may have spoilt the value (`stall`);
 //! - where a definition asks for it, all of that happens over an emulated network ([`network`]).
 //!
@@ -23,6 +24,7 @@
 //!
 //! To add a protocol: one file here with an `open` or `run`, one arm in `journey`, one in `spec`.
 
+mod addresses;
 mod awaited;
 pub mod blackbox;
 mod certificate;
@@ -49,6 +51,7 @@ mod http_exchange;
 pub mod icmp;
 mod inbox;
 pub mod inspection;
+pub mod instances;
 mod intents;
 mod journey;
 mod json_match;
@@ -102,5 +105,5 @@ pub use on_demand::{MAX_ON_DEMAND_RUNS, OnDemand, OnDemandError};
 pub use runner::{Context, SlotStart, run_once};
 pub use schedule::{longest_interval, next_slots};
 pub use scheduler::{RunNowError, Scheduler, SchedulerError};
-pub use template::unknown_variables;
+pub use template::{unknown_variables, uses_target};
 pub use tls::check_authorities;

@@ -115,7 +115,8 @@ pub(super) async fn connect(
         Action::Sse(sse) => sse::open(sse, name, with, record).await,
         Action::Poll(poll) => poll::open(poll, name, with, record).await,
         Action::Mqtt(mqtt) => mqtt::open(mqtt, name, with, record).await,
-        Action::WebRtc(webrtc) => webrtc::open(webrtc, name, with, record).await,
+        // Boxed, so that runs without it are no larger for it.
+        Action::WebRtc(webrtc) => Box::pin(webrtc::open(webrtc, name, with, record)).await,
         _ => Err(failure(FailureReason::Local, "the step opens no stream")),
     }?;
     Ok(OpenStream { link: record.link.take(), ..stream })

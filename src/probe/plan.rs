@@ -8,8 +8,9 @@ use super::intents::Upcoming;
 use super::schedule::{Schedule, Slots};
 use super::spec::ProbeSpec;
 use crate::base::clock::UnixNanos;
+use crate::model::labels::Labels;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -67,6 +68,11 @@ pub(crate) enum Release {
     Missed(Planned, Slots),
 }
 
+/// By what a definition is the same after a reload; an instance also by its labels.
+fn key(spec: &ProbeSpec) -> (&str, Option<&Labels>) {
+    (&spec.name, spec.instance().map(|_| &spec.labels))
+}
+
 // === impl Planned ===
 
 impl Planned {
@@ -90,15 +96,15 @@ impl Plan {
         probes: Vec<Arc<ProbeSpec>>,
         now: UnixNanos,
     ) -> Result<(), (String, String)> {
-        let known: HashMap<&str, &Entry> =
-            self.entries.iter().map(|entry| (entry.planned.spec.name.as_str(), entry)).collect();
+        let known: HashMap<_, &Entry> =
+            self.entries.iter().map(|entry| (key(&entry.planned.spec), entry)).collect();
         let entry = |spec: Arc<ProbeSpec>| -> Result<Entry, (String, String)> {
-            let before = known.get(spec.name.as_str());
+            let before = known.get(&key(&spec));
             if let Some(same) = before.filter(|entry| entry.planned.spec == spec) {
                 return Ok((*same).clone());
             }
-            let schedule =
-                Schedule::of(&spec.name, &spec.cadence).map_err(|why| (spec.name.clone(), why))?;
+            let schedule = Schedule::of(&spec.phase_key(), &spec.cadence)
+                .map_err(|why| (spec.name.clone(), why))?;
             let before = before.map(|entry| &entry.planned);
             let planned = match before {
                 Some(before) => Planned { spec, ..before.clone() },
@@ -118,9 +124,16 @@ impl Plan {
         self.entries.iter().map(|entry| &entry.planned)
     }
 
-    /// The probe of that name.
-    pub(super) fn find(&self, name: &str) -> Option<&Planned> {
-        self.all().find(|planned| planned.spec.name == name)
+    /// The probe of that name, or all its instances.
+    pub(super) fn named(&self, name: &str) -> impl Iterator<Item = &Planned> {
+        self.all().filter(move |planned| planned.spec.name == name)
+    }
+
+    /// Of those, the ones that do not go on here, not as another definition either.
+    pub(super) fn lacking(&self, mut planned: Vec<Planned>) -> Vec<Planned> {
+        let there: HashSet<_> = self.all().map(|planned| key(&planned.spec)).collect();
+        planned.retain(|one| !there.contains(&key(&one.spec)));
+        planned
     }
 
     /// When something is due next.
@@ -285,14 +298,46 @@ mod tests {
         let slot_of = |plan: &Plan, name: &str| {
             plan.entries.iter().find(|e| e.planned.spec.name == name).and_then(|e| e.next)
         };
-        let gate_of = |plan: &Plan| Arc::clone(&plan.find("changed").expect("there").gate);
+        let gate_of = |plan: &Plan| Arc::clone(&plan.named("changed").next().expect("there").gate);
         let (slot, gate) = (slot_of(&plan, "same"), gate_of(&plan));
         let later = UnixNanos(60 * SECOND);
         let copy = Arc::new(ProbeSpec::clone(&same));
         plan.replace(vec![copy, probe("changed", 20), probe("new", 10)], later).expect("valid");
         assert_eq!(slot_of(&plan, "same"), slot, "its slots are due still, and not counted twice");
         assert!(Arc::ptr_eq(&gate, &gate_of(&plan)));
-        assert!(slot_of(&plan, "new") > Some(later) && plan.find("gone").is_none());
+        assert!(slot_of(&plan, "new") > Some(later) && plan.named("gone").next().is_none());
+    }
+
+    /// Guarantees that an instance which comes or goes leaves the slots and gates of the others alone, and
+    /// that instances do not all run at once.
+    #[test]
+    fn instances_come_and_go() {
+        use super::super::instances::{Found, Listed, Targets};
+        let known = |targets: &[&str]| {
+            let known = targets.iter().map(|target| Found::plain(target)).collect();
+            let targets = Targets::Listed(Arc::new(Listed { known, services: Vec::new() }));
+            let template = Arc::new(ProbeSpec { targets, ..ProbeSpec::clone(&probe("edge", 10)) });
+            template.instances(&[]).0
+        };
+        let mut plan = plan(&known(&["a", "b", "c"]), UnixNanos(0));
+        let gates = |plan: &Plan| -> HashMap<String, (Option<UnixNanos>, Arc<Semaphore>)> {
+            let entries = plan.entries.iter();
+            let gate = |entry: &Entry| (entry.next, Arc::clone(&entry.planned.gate));
+            entries.map(|entry| (entry.planned.spec.title(), gate(entry))).collect()
+        };
+        let before = gates(&plan);
+        let slots: HashSet<_> = before.values().map(|(next, _)| *next).collect();
+        assert_eq!(slots.len(), 3, "each has its own");
+        let old: Vec<Planned> = plan.all().cloned().collect();
+        plan.replace(known(&["c", "d", "a"]), UnixNanos(60 * SECOND)).expect("valid");
+        let after = gates(&plan);
+        for title in ["edge a", "edge c"] {
+            assert_eq!(before[title].0, after[title].0, "{title}");
+            assert!(Arc::ptr_eq(&before[title].1, &after[title].1), "{title}");
+        }
+        let gone: Vec<String> = plan.lacking(old).iter().map(|one| one.spec.title()).collect();
+        assert_eq!(gone, ["edge b"]);
+        assert_eq!(plan.named("edge").count(), 3);
     }
 
     /// Guarantees that an unusable cadence is refused and leaves the plan alone.
@@ -303,6 +348,6 @@ mod tests {
         let wrong = Arc::new(ProbeSpec { name: "b".into(), cadence, ..spec(Vec::new()) });
         let error = plan.replace(vec![wrong], UnixNanos(0)).expect_err("refused");
         assert_eq!(error.0, "b");
-        assert!(plan.find("a").is_some());
+        assert!(plan.named("a").next().is_some());
     }
 }

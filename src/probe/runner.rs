@@ -4,6 +4,7 @@ use super::deadline::Deadline;
 use super::failure::failure;
 use super::held::Held;
 use super::inspection::Inspection;
+use super::instances::Pin;
 use super::intents::Register;
 use super::journey::Journey;
 use super::limits::{Capped, Limits};
@@ -49,6 +50,8 @@ pub struct Context {
     pub(super) register: Option<Arc<dyn Register>>,
     /// Whoever looks into the runs of this context.
     pub(super) inspection: Option<Arc<Inspection>>,
+    /// The one address of a name that is talked to.
+    pub(super) pin: Option<Pin>,
 }
 
 /// The slot of the schedule to which a run belongs.
@@ -85,6 +88,7 @@ impl Context {
             interrupt: CancellationToken::new(),
             register: None,
             inspection: None,
+            pin: None,
         }
     }
 
@@ -150,6 +154,8 @@ pub(super) async fn run_as(
     slot: SlotStart,
     context: &Context,
 ) -> ProbeRun {
+    let pinned = context.for_runs_of(spec);
+    let context = pinned.as_ref().unwrap_or(context);
     let watched = context.stalls.is_some();
     let stalls = context.stalls.clone().unwrap_or_else(|| StallWatch::new(&context.clock));
     let _own_watch = (!watched).then(|| stalls.keep(None));

@@ -147,8 +147,8 @@ impl Scheduler {
         Ok(scheduler)
     }
 
-    /// Takes over a new set of probes. Those that are equal to one before keep their slots and
-    /// runs; of others that go on under their name, a run under way ends by itself before the next
+    /// Takes over a new set of probes, instances for what they have several of. Those that are equal to one before keep their slots and
+    /// runs; of others that go on under their name and an instance's labels, a run under way ends by itself before the next
     /// begins; those that are gone get no further slot.
     ///
     /// # Errors
@@ -159,9 +159,7 @@ impl Scheduler {
             let mut state = self.shared.state.lock();
             let before: Vec<_> = state.plan.all().cloned().collect();
             let replaced = state.plan.replace(probes.clone(), now);
-            let is_gone = |planned: &Planned| state.plan.find(&planned.spec.name).is_none();
-            let gone: Vec<_> = before.into_iter().filter(is_gone).collect();
-            (replaced, gone)
+            (replaced, state.plan.lacking(before))
         };
         let _ = self.shared.changed.notify_one();
         if replaced.is_ok() {
@@ -172,14 +170,36 @@ impl Scheduler {
         replaced.map_err(SchedulerError::cadence)
     }
 
-    /// Runs a probe now, outside its schedule. The result goes the way of all results and, in
-    /// addition, to the receiver; that is closed without one when the run did not happen.
+    /// Runs a probe now, outside its schedule; of one that has several instances, the first that can run.
     ///
     /// # Errors
-    /// When there is no such probe, or a run cannot begin now.
+    /// As [`Self::runs_now`].
     pub fn run_now(&self, name: &str) -> Result<oneshot::Receiver<ProbeRun>, RunNowError> {
-        let found = self.shared.state.lock().plan.find(name).cloned();
-        let planned = found.ok_or(RunNowError::Unknown)?;
+        let mut runs = self.runs_now(name)?.into_iter();
+        runs.next().ok_or(RunNowError::Unknown)
+    }
+
+    /// Runs all instances of a probe now that can run, outside their schedule. The results go the way of
+    /// all results and, in addition, to the receivers; one is closed without when its run did not happen.
+    ///
+    /// # Errors
+    /// When there is no such probe, or no run can begin now.
+    pub fn runs_now(&self, name: &str) -> Result<Vec<oneshot::Receiver<ProbeRun>>, RunNowError> {
+        let planned: Vec<_> = self.shared.state.lock().plan.named(name).cloned().collect();
+        let (mut runs, mut refused) = (Vec::new(), RunNowError::Unknown);
+        for one in planned {
+            match self.run_planned_now(one) {
+                Ok(run) => runs.push(run),
+                Err(error) => refused = error,
+            }
+        }
+        if runs.is_empty() { Err(refused) } else { Ok(runs) }
+    }
+
+    fn run_planned_now(
+        &self,
+        planned: Planned,
+    ) -> Result<oneshot::Receiver<ProbeRun>, RunNowError> {
         if self.shared.context.maintenance.window(&planned.spec, self.shared.clock.wall()).is_some()
         {
             return Err(RunNowError::Maintenance);
@@ -199,12 +219,11 @@ impl Scheduler {
     }
 
     /// Cleans up, once and in the background, after runs that were announced in an earlier life and have no
-    /// record. Those that a stop cuts off stay announced.
-    pub fn clean_up_after(&self, left: Vec<Intent>) {
-        let state = self.shared.state.lock();
-        let find = |probe: &str| state.plan.find(probe).map(|planned| Arc::clone(&planned.spec));
+    /// record, by their definitions. Those that a stop cuts off stay announced.
+    pub fn clean_up_after(&self, left: Vec<Intent>, definitions: &[Arc<ProbeSpec>]) {
         let left = left.into_iter().map(|intent| {
-            let spec = find(&intent.probe);
+            let spec = definitions.iter().find(|spec| spec.name == intent.probe);
+            let spec = spec.and_then(|spec| intent.spec(spec));
             (intent, spec)
         });
         let cleaning = clean_up_after(left.collect(), self.shared.context.clone());

@@ -1,14 +1,16 @@
 //! What a probe does: the definition that `config/` makes from `probes/*.yaml`.
 //!
-//! Texts may hold templates, `${run.id}` and captured `${step.name}` values, filled in at each run
+//! Texts may hold templates, `${run.id}`, `${target}` and captured `${step.name}` values, filled in at each run
 //! (`template`). Everything else is resolved: durations, regular expressions, JSON.
 
+pub use super::addresses::Dialling;
 pub use super::awaited::ExpectText;
 pub use super::certificate::NameCheck;
 pub use super::fallback::FallbackStep;
 use super::grpc::GrpcStep;
 pub use super::heartbeat::{Heartbeat, HeartbeatStep};
 pub use super::held::Hold;
+pub use super::instances::{Found, Listed, TargetService, Targets};
 use super::ledger::LedgerStep;
 pub use super::link::Cut;
 pub use super::mqtt::{MqttPublish, MqttStep, MqttVersion, Qos};
@@ -47,6 +49,10 @@ pub struct ProbeSpec {
     pub steps: Vec<Step>,
     /// Steps that run at the end, whatever happened, within their own `CLEANUP_TIMEOUT`.
     pub cleanup: Vec<Step>,
+    /// Which of a name's addresses it talks to.
+    pub addresses: Dialling,
+    /// What it has instances for, or what it is an instance for.
+    pub targets: Targets,
     /// Where it may write to, besides loopback; asked before each write.
     pub writes: Arc<[WriteTarget]>,
     /// The emulated network through which it runs; otherwise it runs over the machine's own.

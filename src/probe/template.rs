@@ -1,6 +1,7 @@
 //! `${…}` in the texts of a definition, filled in at each run.
 //!
 //! `${run.id}` is the run's id, 32 hex digits; `${run.start}` its start in Unix milliseconds;
+//! `${target}` what an instance of the definition is for;
 //! `${run.sequence}` the number of a message that is sent repeatedly, from 1;
 //! `${run.receiver}` the number of a stream among those that a step with `count` opens, from 1;
 //! `${resume.event_id}` and `${resume.last}` are, for a step that reconnects, the last event id and the
@@ -14,7 +15,7 @@ use super::awaited::ExpectText;
 use super::failure::{Attempt, failure};
 use super::grpc::{Call, GrpcStep};
 use super::spec::{
-    Action, BodyCheck, Expect, HeaderText, HttpStep, ProbeSpec, SseStep, Step, TextCheck,
+    Action, BodyCheck, Expect, HeaderText, HttpStep, ProbeSpec, SseStep, Step, Targets, TextCheck,
     WebSocketStep,
 };
 use crate::base::clock::UnixNanos;
@@ -28,6 +29,8 @@ const BUILT_IN: [&str; 6] =
     ["resume.event_id", "resume.last", "run.id", "run.receiver", "run.sequence", "run.start"];
 /// The name that requests of a poll know besides.
 const CURSOR: &str = "poll.cursor";
+/// The name that instances for a target know besides.
+const TARGET: &str = "target";
 
 /// The values that a run knows so far.
 #[derive(Clone, Debug)]
@@ -72,10 +75,12 @@ impl<'a> Iterator for Pieces<'a> {
     }
 }
 
-/// The text with a digit in the place of every variable, which may stand in a host, a port and a path.
-pub(super) fn specimen(text: &str) -> String {
+/// The text with its target, where that is known, and a digit in the place of every other variable, which
+/// may stand in a host, a port and a path.
+pub(super) fn specimen(text: &str, target: Option<&str>) -> String {
     let piece = |piece| match piece {
         Piece::Text(text) => text,
+        Piece::Variable(TARGET) => target.unwrap_or("1"),
         Piece::Variable(_) => "1",
     };
     Pieces(text).map(piece).collect()
@@ -102,6 +107,12 @@ impl Variables {
         let mut own = Self::new(run, UnixNanos(0));
         drop(own.0.remove("run.start"));
         own
+    }
+
+    /// The same, of an instance for that target.
+    pub(super) fn with_target(mut self, target: Option<&str>) -> Self {
+        self.0.extend(target.map(|target| (TARGET.to_owned(), Value::from(target))));
+        self
     }
 
     /// What one of many receivers knows.
@@ -220,6 +231,7 @@ fn single_variable(text: &str) -> Option<&str> {
 #[must_use]
 pub fn unknown_variables(spec: &ProbeSpec) -> Vec<(String, String)> {
     let mut known: BTreeSet<String> = BUILT_IN.iter().map(|&name| name.to_owned()).collect();
+    known.extend(matches!(spec.targets, Targets::Listed(_)).then(|| TARGET.to_owned()));
     let mut unknown = Vec::new();
     for step in spec.steps.iter().chain(&spec.cleanup) {
         let own = |name: &str| name == CURSOR && matches!(step.action, Action::Poll(_));
@@ -232,6 +244,13 @@ pub fn unknown_variables(spec: &ProbeSpec) -> Vec<(String, String)> {
         }
     }
     unknown
+}
+
+/// Whether a definition uses its target anywhere.
+#[must_use]
+pub fn uses_target(spec: &ProbeSpec) -> bool {
+    let texts = spec.steps.iter().chain(&spec.cleanup).flat_map(texts);
+    texts.flat_map(names).any(|name| name == TARGET)
 }
 
 /// A variable that a step uses and that has no value yet.
@@ -425,6 +444,8 @@ mod tests {
             overlap: false,
             labels: crate::model::labels::Labels::default(),
             cleanup: Vec::new(),
+            addresses: Default::default(),
+            targets: Default::default(),
             writes: [].into(),
             network: None,
             steps: vec![

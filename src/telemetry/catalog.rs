@@ -151,6 +151,12 @@ catalog! {
     probe_limited_runs_total: IntCounterVec = "radiosonde_probe_limited_runs_total" ["target", "cap"],
     /// Slots of probes that were not run because of maintenance, by its name.
     probe_maintenance_slots_total: IntCounterVec = "radiosonde_probe_maintenance_slots_total" ["maintenance"],
+    /// Targets or addresses for which a probe has an instance now.
+    probe_targets: IntGaugeVec = "radiosonde_probe_targets" ["probe"],
+    /// Targets that are listed for a probe and left out, because it has too many.
+    probe_targets_dropped: IntGaugeVec = "radiosonde_probe_targets_dropped" ["probe"],
+    /// Failed attempts to find the targets of a probe out, by how that is done; those known before stay.
+    probe_discovery_failures_total: IntCounterVec = "radiosonde_probe_discovery_failures_total" ["probe", "kind"],
     /// Messages of probes that waited because of a limit.
     probe_throttled_messages_total: IntCounter = "radiosonde_probe_throttled_messages_total",
     /// Requests for a probe by a module that does not exist.

@@ -235,6 +235,9 @@ pub struct IntentRecord {
     /// It did not begin, or was cleaned up after.
     #[prost(bool, tag = "5")]
     pub settled: bool,
+    /// Of an instance of a probe with several, its target or address; empty otherwise.
+    #[prost(string, tag = "6")]
+    pub target: String,
 }
 
 /// Why a record cannot be read.

@@ -113,8 +113,14 @@ async fn until(world: &World, what: &str, holds: impl FnMut(&Seen) -> bool) -> S
 
 async fn run_now(daemon: &Daemon) {
     let asked = reqwest::Client::new().post(format!("{}/probes/objects/run", daemon.page));
+    let ask = move || asked.try_clone().unwrap().send();
     // The run may be killed with the daemon before there is an answer.
-    drop(tokio::spawn(asked.send()));
+    drop(tokio::spawn(async move {
+        // It serves, and may be starting still what runs probes.
+        while ask().await.is_ok_and(|answer| answer.status() == StatusCode::SERVICE_UNAVAILABLE) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }));
 }
 
 /// Guarantees that a run's id is in the journal before its first request leaves; that what the run made

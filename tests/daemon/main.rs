@@ -18,3 +18,4 @@ mod phone;
 mod process;
 mod reload;
 mod restart;
+mod targets;

@@ -23,6 +23,7 @@ pub(in crate::api) struct Scheduled {
     name: String,
     schedule: String,
     maintenance: Option<Window>,
+    instances: Option<(usize, Option<String>)>,
     last: Option<ProbeRun>,
 }
 
@@ -35,6 +36,15 @@ pub(in crate::api) const PROBE: Shape<Scheduled> = Shape(&[
     }),
     ("maintenance_until", instant_or_null, "When that ends", |probe| {
         at(probe.maintenance.as_ref().map(|window| window.until))
+    }),
+    (
+        "instances",
+        whole_or_null,
+        "For how many targets or addresses it runs; null where it is not for several",
+        |probe| probe.instances.as_ref().map(|(count, _)| *count).into(),
+    ),
+    ("targets_problem", text_or_null, "Why its targets cannot be found out now", |probe| {
+        probe.instances.as_ref().and_then(|(_, problem)| problem.as_deref()).into()
     }),
     (
         "last",
@@ -146,7 +156,8 @@ pub(in crate::api) async fn probes(State(state): State<ApiState>) -> Response {
         let evidence = core.store.evidence.probes.get(&name);
         let last = evidence.and_then(|kept| kept.runs.back()).map(|run| ProbeRun::clone(run));
         let maintenance = core.policy.rest_of(&name, now).window;
-        PROBE.value(&Scheduled { name, schedule, maintenance, last })
+        let instances = around.instances.get(&name).cloned();
+        PROBE.value(&Scheduled { name, schedule, maintenance, instances, last })
     });
     replied_list("probes", probes)
 }

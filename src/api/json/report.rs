@@ -2,7 +2,7 @@
 
 use super::VERSION;
 use super::runs::RUN;
-use super::shape::{Shape, list, refer, text, whole, whole_or_null};
+use super::shape::{Shape, list, refer, text, text_or_null, whole, whole_or_null};
 use crate::model::probe::{FailureReason, ProbeRun};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 pub struct ProbeSummary {
     /// The probe's name.
     pub probe: String,
+    /// The target of a probe that has several.
+    pub instance: Option<String>,
     /// How often it ran.
     pub runs: usize,
     /// How many of them failed.
@@ -24,6 +26,9 @@ pub struct ProbeSummary {
 
 const SUMMARY: Shape<ProbeSummary> = Shape(&[
     ("probe", text, "Its name", |one| one.probe.as_str().into()),
+    ("instance", text_or_null, "The target of a probe that has several", |one| {
+        one.instance.as_deref().into()
+    }),
     ("runs", whole, "How often it ran", |one| one.runs.into()),
     ("failed", whole, "How many of them failed", |one| one.failed.into()),
     ("failure_reasons", counts, "How often they failed, by reason", |one| {

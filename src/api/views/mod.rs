@@ -53,6 +53,8 @@ pub struct Surroundings {
     pub endpoints: view::Endpoints,
     /// Schedule by probe, in words: `10s`, or the cron expression. Names every configured probe.
     pub schedules: BTreeMap<String, String>,
+    /// Of each probe that may have several instances, how many it has, and why its targets are not listed now.
+    pub instances: BTreeMap<String, (usize, Option<String>)>,
     /// When the daemon started.
     pub started_at: UnixNanos,
     /// What the instrument measures too much, as it was found last.

@@ -9,9 +9,12 @@ use crate::api::page::view::{
 };
 use crate::base::clock::UnixNanos;
 use crate::model::histogram::ExpHistogram;
+use crate::model::labels::Labels;
 use crate::model::objective::{Indicator, IndicatorId};
 use crate::model::probe::ProbeRun;
 use crate::model::series::Past;
+use crate::probe::instances;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Cells of the strip to a column of the heatmap.
@@ -29,7 +32,7 @@ pub fn probe(
     let schedule = around.schedules.get(name)?;
     let reader = Reader { core, history };
     let evidence = core.store.evidence.probes.get(name);
-    let newest_first = |runs: Option<&std::collections::VecDeque<Arc<ProbeRun>>>| {
+    let newest_first = |runs: Option<&VecDeque<Arc<ProbeRun>>>| {
         runs.into_iter().flatten().rev().map(|run| ProbeRun::clone(run)).collect()
     };
     let grid = reader.grid(name, now);
@@ -65,7 +68,7 @@ pub(super) fn card(reader: Reader<'_>, name: &str, schedule: &str, now: UnixNano
         schedule: schedule.to_owned(),
         maintenance: reader.core.policy.rest_of(name, now).window,
         differing: differing(kept.map(|run| &**run)),
-        labels: last.as_ref().map(|run| run.labels.clone()).unwrap_or_default(),
+        labels: evidence.map(|kept| own_labels(&kept.runs)).unwrap_or_default(),
         p50_ns: hour.and_then(|latencies| quantile_ns(latencies, 0.5)),
         p95_ns: hour.and_then(|latencies| quantile_ns(latencies, 0.95)),
         under_ns: threshold.map(|(under_ns, _)| under_ns),
@@ -73,6 +76,18 @@ pub(super) fn card(reader: Reader<'_>, name: &str, schedule: &str, now: UnixNano
         strip_step: grid.cell_span(),
         last,
     }
+}
+
+/// The labels of the newest run; of a probe with several instances, those that all of them have.
+fn own_labels(runs: &VecDeque<Arc<ProbeRun>>) -> Labels {
+    let Some(last) = runs.back() else { return Labels::default() };
+    if instances::of(&last.labels).is_none() {
+        return last.labels.clone();
+    }
+    let all_have =
+        |name: &str, value: &str| runs.iter().all(|run| run.labels.get(name) == Some(value));
+    let own = |(name, value): &(&str, &str)| !instances::is_own(name) && all_have(name, value);
+    Labels::new(last.labels.iter().filter(own))
 }
 
 /// The protocols of a run's steps, each once; waiting for a message is none of its own.
@@ -142,4 +157,28 @@ fn heatmap(reader: Reader<'_>, name: &str, grid: Grid) -> Vec<HeatColumn> {
 
 fn quantile_point(latencies: &ExpHistogram) -> QuantilePoint {
     QuantilePoint { p50_ns: quantile_ns(latencies, 0.5), p95_ns: quantile_ns(latencies, 0.95) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guarantees that a probe's own labels are those of its newest run, and of several instances what
+    /// they have in common.
+    #[test]
+    fn instances_share_a_probes_labels() {
+        let check = |runs: &[&[(&str, &str)]], expected: &str| {
+            let run = |labels: &&[(&str, &str)]| {
+                let labels = Labels::new(labels.iter().copied());
+                Arc::new(ProbeRun { labels, ..ProbeRun::default() })
+            };
+            assert_eq!(own_labels(&runs.iter().map(run).collect()).to_string(), expected);
+        };
+        check(&[], "{}");
+        check(&[&[("a", "1")], &[("a", "2")]], r#"{a="2"}"#);
+        let blue = [("a", "1"), ("instance", "x"), ("zone", "blue")];
+        let green = [("a", "1"), ("instance", "y"), ("zone", "green")];
+        check(&[&blue, &green], r#"{a="1"}"#);
+        check(&[&blue], r#"{a="1", zone="blue"}"#);
+    }
 }

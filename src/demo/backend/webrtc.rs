@@ -41,7 +41,8 @@ struct Peers {
 
 /// Our end of a peer connection.
 struct Peer {
-    rtc: Rtc,
+    /// Boxed: it is large.
+    rtc: Box<Rtc>,
     socket: UdpSocket,
     own: SocketAddr,
     clock: Clock,
@@ -108,7 +109,7 @@ impl Peer {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|e| unable(&e))?;
         let own = socket.local_addr().map_err(|error| unable(&error))?;
         let now = clock.instant_of(clock.monotonic()).ok_or("this clock has no instants")?;
-        let mut rtc = Rtc::builder().clear_codecs().build(now);
+        let mut rtc = Box::new(Rtc::builder().clear_codecs().build(now));
         let candidate = Candidate::host(own, "udp").map_err(|error| unable(&error))?;
         let _ = rtc.add_local_candidate(candidate);
         let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| unable(&error))?;
@@ -154,11 +155,7 @@ impl Peer {
         let Ok(received) = Receive::new(Protocol::Udp, from, self.own, datagram) else {
             return Ok(());
         };
-        let input = Input::Receive(now, received);
-        if self.rtc.accepts(&input) {
-            self.rtc.handle_input(input).map_err(|_| Gone)?;
-        }
-        Ok(())
+        self.rtc.handle_input(Input::Receive(now, received)).map_err(|_| Gone)
     }
 
     /// Sends and answers what there is; hands back when the engine wants to be told the time.

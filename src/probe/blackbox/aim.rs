@@ -70,6 +70,8 @@ impl Module {
             labels: Labels::default(),
             steps: steps.into_iter().zip(1..).map(step).collect(),
             cleanup: Vec::new(),
+            addresses: Default::default(),
+            targets: Default::default(),
             writes: Arc::clone(&aim.writes),
             network: None,
         })

@@ -113,10 +113,9 @@ pub(super) async fn run(
     Ok(Some(answer_json(&answer)))
 }
 
-/// Where a step goes, as far as its definition tells.
-pub(super) fn url(step: &DnsStep) -> Option<url::Url> {
-    let server = super::template::specimen(&step.server);
-    target(&server, step.transport).ok().map(|target| target.url().clone())
+/// Where a step with that server goes.
+pub(super) fn url(server: &str, transport: DnsTransport) -> Option<url::Url> {
+    target(server, transport).ok().map(|target| target.url().clone())
 }
 
 /// Where a server is, as a URL: `udp://127.0.0.1:53`.

@@ -51,6 +51,7 @@ async fn run_step(
     let mark = Mark { run: RunId([1; 16]), span: [1; 8], probe: "p".to_owned() };
     let with = StepContext {
         network: None,
+        dialling: Default::default(),
         context: &context,
         deadline: &deadline,
         variables: &variables,
@@ -164,6 +165,7 @@ async fn losses_are_told() {
         let mark = Mark { run: RunId([1; 16]), span: [1; 8], probe: "p".to_owned() };
         let with = StepContext {
             network: None,
+            dialling: Default::default(),
             context: &context,
             deadline: &deadline,
             variables: &variables,

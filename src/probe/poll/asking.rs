@@ -1,5 +1,6 @@
 //! One request after another: what it says, the connection it goes over, and its whole answer.
 
+use super::super::addresses::Dialling;
 use super::super::deadline::Deadline;
 use super::super::dial::{StepContext, dial};
 use super::super::failure::{Attempt, failure, of_hyper};
@@ -34,6 +35,7 @@ pub(super) struct Asking {
     pub(super) deadline: Deadline,
     variables: Variables,
     mark: Mark,
+    dialling: Dialling,
     network: Option<Arc<RunNetwork>>,
     /// Takes the phases of connections after the first, which nobody sees.
     aside: StepRecord,
@@ -83,6 +85,7 @@ impl Asking {
             deadline: with.deadline.clone(),
             variables: with.variables.clone(),
             mark: with.mark.clone(),
+            dialling: with.dialling,
             network: with.network.cloned(),
             aside: record.of_receiver(),
             target: Target::parse(&url, ["http", "https"])?,
@@ -138,9 +141,10 @@ impl Asking {
 
     /// Dials after the step, within that deadline.
     pub(super) async fn dial_again(&mut self, deadline: &Deadline) -> Attempt<Line> {
-        let Self { step, context, variables, mark, network, aside, target, .. } = self;
+        let Self { step, context, variables, mark, dialling, network, aside, target, .. } = self;
         let network = network.as_ref();
-        let with = StepContext { context, deadline, variables, mark, writes: &[], network };
+        let (writes, dialling) = (&[], *dialling);
+        let with = StepContext { context, deadline, variables, mark, writes, dialling, network };
         let connection = dial(target, &step.tls, Alpn::Either, with, aside).await?;
         Line::open(connection, target, HttpVersion::Auto, deadline).await
     }

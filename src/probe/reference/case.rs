@@ -227,6 +227,8 @@ fn probe(protocol: Protocol, delay: Duration, server: &DelayServer) -> ProbeSpec
             capture: Vec::new(),
         }],
         cleanup: Vec::new(),
+        addresses: Default::default(),
+        targets: Default::default(),
         writes: [].into(),
     }
 }

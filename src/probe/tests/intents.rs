@@ -1,6 +1,6 @@
 //! Runs are announced before they begin, and settled when nothing of them is left.
 
-use super::super::spec::{Action, Cadence, HttpStep, ProbeSpec, Step};
+use super::super::spec::{Action, Cadence, Found, HttpStep, Listed, ProbeSpec, Step, Targets};
 use super::super::{Intent, Register, Scheduler};
 use super::servers::{Server, http};
 use super::{context, get, spec, step};
@@ -70,6 +70,48 @@ fn probe(server: &Server) -> ProbeSpec {
         cleanup: vec![request("DELETE", server, "/${run.id}")],
         ..spec(vec![request("PUT", server, "/${run.id}")])
     }
+}
+
+/// Guarantees that a run of an instance is announced with its target, and cleaned up after by it, whether
+/// or not the target is listed still.
+#[tokio::test]
+async fn an_instance_is_cleaned_up_after_by_its_target() {
+    let events = Events::default();
+    let server = events.server().await;
+    let cleanup = vec![request("DELETE", &server, "/${target}/${run.id}")];
+    let listed = Listed { known: vec![Found::plain("now")], services: Vec::new() };
+    let targets = Targets::Listed(Arc::new(listed));
+    let definition = Arc::new(ProbeSpec { cleanup, targets, ..probe(&server) });
+    let (instances, _) = definition.instances(&[]);
+    let targets = Arc::new(Mutex::new(Vec::new()));
+    let register = Arc::new(Announced(Arc::clone(&targets)));
+    let (sender, _results) = channel(16);
+    let scheduler =
+        Scheduler::start(context().registered(register), sender, instances).expect("started");
+    assert_eq!(*targets.lock(), [Some("now".to_owned())]);
+    let (probe, target) = ("probe".to_owned(), Some("then".to_owned()));
+    let left = Intent { probe, target, run: RunId([3; 16]), planned_start: None };
+    scheduler.clean_up_after(vec![left], &[definition]);
+    let asked = Event::Asked(format!("DELETE then/{}", RunId([3; 16]).to_hex()));
+    let cleaned = async {
+        while !events.all().contains(&asked) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LONG, cleaned).await.expect("cleaned up");
+    stop(scheduler).await;
+}
+
+/// Keeps the targets of what is announced.
+#[derive(Debug)]
+struct Announced(Arc<Mutex<Vec<Option<String>>>>);
+
+impl Register for Announced {
+    fn announce(&self, intent: Intent) {
+        self.0.lock().push(intent.target);
+    }
+
+    fn settle(&self, _: RunId) {}
 }
 
 async fn stop(scheduler: Scheduler) {
@@ -144,13 +186,15 @@ async fn runs_of_an_earlier_life_are_cleaned_up_after() {
     let unknown =
         [("DELETE", "/a/${object}"), ("DELETE", "/b/${run.start}"), ("DELETE", "/c/${run.id}")];
     let cleanup = unknown.map(|(method, path)| request(method, &server, path)).to_vec();
-    let (scheduler, _results) = start(&events, vec![ProbeSpec { cleanup, ..probe(&server) }]);
+    let definition = ProbeSpec { cleanup, ..probe(&server) };
+    let (scheduler, _results) = start(&events, vec![definition.clone()]);
     let left = |probe: &str, byte| Intent {
         probe: probe.to_owned(),
+        target: None,
         run: RunId([byte; 16]),
         planned_start: None,
     };
-    scheduler.clean_up_after(vec![left("gone", 1), left("probe", 2)]);
+    scheduler.clean_up_after(vec![left("gone", 1), left("probe", 2)], &[Arc::new(definition)]);
     let settled = async {
         while events.all().len() < 4 {
             tokio::time::sleep(Duration::from_millis(5)).await;

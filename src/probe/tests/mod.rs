@@ -1,5 +1,6 @@
 //! Runs against real servers on loopback, faults included; and schedules against the calendar.
 
+mod addresses;
 mod admission;
 mod arrival;
 mod buffering;
@@ -67,6 +68,8 @@ pub(super) fn spec(steps: Vec<Step>) -> ProbeSpec {
         labels: Labels::new([("region", "test")]),
         steps,
         cleanup: Vec::new(),
+        addresses: Default::default(),
+        targets: Default::default(),
         writes: [].into(),
         network: None,
     }
@@ -76,11 +79,11 @@ fn context() -> Context {
     Context::new(Clock::system(), Telemetry::new())
 }
 
-fn step(name: &str, action: Action) -> Step {
+pub(super) fn step(name: &str, action: Action) -> Step {
     Step { name: name.to_owned(), action, count: 1, hold: None, capture: Vec::new() }
 }
 
-fn get(url: impl Into<String>) -> HttpStep {
+pub(super) fn get(url: impl Into<String>) -> HttpStep {
     HttpStep {
         method: "GET".to_owned(),
         url: url.into(),

@@ -144,11 +144,12 @@ async fn offered(State(world): State<Arc<World>>, headers: HeaderMap, offer: Str
     }
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
     let own = socket.local_addr().expect("bound");
-    let mut rtc = Rtc::builder()
+    let rtc = Rtc::builder()
         .clear_codecs()
         .set_sctp_max_message_size(1 << 20)
         .set_sctp_max_buffered_amount(1 << 20)
         .build(world.now());
+    let mut rtc = Box::new(rtc);
     rtc.add_local_candidate(Candidate::host(own, "udp").expect("an address"));
     let offer = SdpOffer::from_sdp_string(&offer).expect("an offer");
     let answer = rtc.sdp_api().accept_offer(offer).expect("an answer").to_sdp_string();
@@ -171,7 +172,7 @@ fn disguised(answer: &str) -> String {
     format!("{}{other}{}", &answer[..at], &answer[at + 2..])
 }
 
-async fn talk(mut rtc: Rtc, socket: UdpSocket, own: SocketAddr, world: Arc<World>) {
+async fn talk(mut rtc: Box<Rtc>, socket: UdpSocket, own: SocketAddr, world: Arc<World>) {
     let mut buffer = vec![0; 2_000];
     let mut later: Option<(Instant, ChannelId, Vec<u8>)> = None;
     while rtc.is_alive() {

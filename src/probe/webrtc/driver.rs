@@ -22,13 +22,16 @@ use tokio::net::UdpSocket;
 const MAX_DATAGRAM: usize = 1 << 16;
 /// The engine is told the time at least so often.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
+/// So many addresses to which datagrams went are remembered.
+const MAX_KNOWN: usize = 128;
 /// The system's refusals to send are kept of so many addresses.
 const MAX_REFUSED: usize = 8;
 
 /// A peer connection and its socket.
 #[derive(Debug)]
 pub(super) struct Driver {
-    rtc: Rtc,
+    /// Boxed: ten kilobytes that many nested futures would each hold a copy of.
+    rtc: Box<Rtc>,
     socket: UdpSocket,
     own: SocketAddr,
     clock: Clock,
@@ -37,8 +40,8 @@ pub(super) struct Driver {
     at: MonoNanos,
     /// When the engine wants to be told the time.
     wake: Instant,
-    /// Where the last datagram went.
-    peer: Option<SocketAddr>,
+    /// Where datagrams went; the last is where the last one went.
+    sent_to: Vec<SocketAddr>,
     /// Where the system would not send to, and what it said.
     refused: Vec<(SocketAddr, String)>,
 }
@@ -66,25 +69,29 @@ impl Driver {
     ///
     /// # Errors
     /// When the system gives no socket, or the address will not do.
-    pub(super) async fn bind(own: IpAddr, clock: &Clock) -> Attempt<Self> {
+    pub(super) async fn bind(mut rtc: Box<Rtc>, own: IpAddr, clock: &Clock) -> Attempt<Self> {
         let doing = "opening a UDP socket";
         let of = |error: std::io::Error| of_io(&error, FailureReason::Local, doing);
         let socket = UdpSocket::bind((own, 0)).await.map_err(of)?;
         let own = socket.local_addr().map_err(of)?;
         let at = clock.monotonic();
         let wake = instant(clock, at)?;
-        let size = u32::try_from(MAX_MESSAGE_BYTES).unwrap_or(u32::MAX);
-        let mut rtc = Rtc::builder()
-            .clear_codecs()
-            .set_sctp_max_message_size(size)
-            .set_sctp_max_buffered_amount(MAX_MESSAGE_BYTES)
-            .build(wake);
         let candidate = Candidate::host(own, "udp").map_err(|error| {
             failure(FailureReason::Local, format!("{own} cannot be offered to a peer: {error}"))
         })?;
         let _ = rtc.add_local_candidate(candidate);
         let (clock, buffer) = (clock.clone(), vec![0; MAX_DATAGRAM]);
-        Ok(Self { rtc, socket, own, clock, buffer, at, wake, peer: None, refused: Vec::new() })
+        Ok(Self {
+            rtc,
+            socket,
+            own,
+            clock,
+            buffer,
+            at,
+            wake,
+            sent_to: Vec::new(),
+            refused: Vec::new(),
+        })
     }
 
     /// Offers a channel.
@@ -127,7 +134,7 @@ impl Driver {
                 Output::Transmit(datagram) => {
                     let to = datagram.destination;
                     match self.socket.send_to(&datagram.contents, to).await {
-                        Ok(_) => self.peer = Some(to),
+                        Ok(_) => self.note_sent(to),
                         // One of the addresses of the peer; others may do.
                         Err(error) => self.note_refused(to, Chain(&error).to_string()),
                     }
@@ -171,7 +178,8 @@ impl Driver {
             return Ok(());
         };
         let input = Input::Receive(now, received);
-        if !self.rtc.accepts(&input) {
+        // A peer may be sure of the way before we are. A stranger is nobody whom we ever wrote to.
+        if !self.sent_to.contains(&from) && !self.rtc.accepts(&input) {
             return Ok(());
         }
         self.at = at;
@@ -211,7 +219,7 @@ impl Driver {
 
     /// Where the last datagram went.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
-        self.peer
+        self.sent_to.last().copied()
     }
 
     /// Where the system would not send to: `10.0.0.1:5000: Network is unreachable`.
@@ -229,12 +237,37 @@ impl Driver {
         self.rtc.handle_input(Input::Timeout(now)).map_err(|error| of_engine(&error))
     }
 
+    fn note_sent(&mut self, to: SocketAddr) {
+        if self.sent_to.last() == Some(&to) {
+            return;
+        }
+        self.sent_to.retain(|known| *known != to);
+        if self.sent_to.len() >= MAX_KNOWN {
+            drop(self.sent_to.drain(..1));
+        }
+        self.sent_to.push(to);
+    }
+
     fn note_refused(&mut self, to: SocketAddr, why: String) {
         let is_known = self.refused.iter().any(|(known, _)| *known == to);
         if !is_known && self.refused.len() < MAX_REFUSED {
             self.refused.push((to, why));
         }
     }
+}
+
+/// An engine with a certificate of its own. For its keys the first one of a process takes tens of
+/// milliseconds.
+///
+/// # Errors
+/// A local failure with a clock that has no instants.
+pub(super) fn engine(clock: &Clock) -> Attempt<Box<Rtc>> {
+    let size = u32::try_from(MAX_MESSAGE_BYTES).unwrap_or(u32::MAX);
+    let engine = Rtc::builder()
+        .clear_codecs()
+        .set_sctp_max_message_size(size)
+        .set_sctp_max_buffered_amount(MAX_MESSAGE_BYTES);
+    Ok(Box::new(engine.build(instant(clock, clock.monotonic())?)))
 }
 
 /// The engine counts in instants, which only the system's clock has.

@@ -11,7 +11,7 @@ use super::super::tls::Alpn;
 use super::super::writes;
 use super::WebRtcStep;
 use super::channel::{Carrier, Speaker, Tally};
-use super::driver::{Driver, Offer};
+use super::driver::{Driver, Offer, engine};
 use super::signalling::{Answer, candidates, post};
 use crate::base::clock::MonoNanos;
 use crate::model::probe::{Failure, FailureReason, Phase};
@@ -54,12 +54,18 @@ pub(in super::super) async fn open(
         return Err(failure(FailureReason::Local, words));
     }
     let channel = channel_of(step, with)?;
+    let clock = with.context.clock.clone();
+    // Keys are made elsewhere, so that no other run of this thread waits, and before the first phase.
+    let made = tokio::task::spawn_blocking(move || engine(&clock));
+    let made = with.deadline.run("making keys for an offer", made).await?;
+    let rtc =
+        made.map_err(|_| failure(FailureReason::Local, "no keys were made for an offer"))??;
     pace(&target, 1, with, record).await?;
     let connection = dial(&target, &step.tls, Alpn::Either, with, record).await?;
     // A cut is for the stream's own connection; this one has done its work with the answer.
     record.link = None;
     let own = own_address(&target, record).await?;
-    let mut driver = Driver::bind(own, &with.context.clock).await?;
+    let mut driver = Driver::bind(rtc, own, &with.context.clock).await?;
     let offer = driver.offer(channel)?;
     let mut answer = post(step, &offer.sdp, &target, connection, with, record).await?;
     record.sent = Some(answer.asked);

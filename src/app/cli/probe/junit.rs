@@ -1,4 +1,4 @@
-//! JUnit's XML, as CI systems read it: a test suite a probe, a test case a step of a run.
+//! JUnit's XML, as CI systems read it: a test suite a probe or instance of it, a test case a step of a run.
 //!
 //! A step that was not reached is skipped; a failure is the target's, an error this machine's own.
 
@@ -29,7 +29,7 @@ pub(super) fn document(all: &[Series<'_>]) -> Result<String, SerializeError> {
 }
 
 fn suite(series: &Series<'_>) -> TestSuite {
-    let mut suite = TestSuite::new(&series.probe.name);
+    let mut suite = TestSuite::new(series.probe.title());
     let spent = series.runs.iter().map(|run| run.duration_ns).sum();
     let _ = suite.set_time(Duration::from_nanos(spent));
     if let Some(first) = series.runs.first() {
@@ -79,12 +79,12 @@ fn cases(probe: &ProbeSpec, run: &ProbeRun, which: &str) -> Vec<TestCase> {
 fn case(probe: &ProbeSpec, step: &str, which: &str, status: TestCaseStatus) -> TestCase {
     let is_only = probe.steps.len() == 1 && step == "1";
     let name = match step {
-        _ if is_only => probe.name.clone(),
+        _ if is_only => probe.title(),
         number if number.bytes().all(|byte| byte.is_ascii_digit()) => format!("step {number}"),
         name => name.to_owned(),
     };
     let mut case = TestCase::new(format!("{name}{which}"), status);
-    let _ = case.set_classname(&probe.name);
+    let _ = case.set_classname(probe.title());
     case
 }
 

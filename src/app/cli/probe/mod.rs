@@ -1,7 +1,7 @@
 //! `radiosonde probe`: runs probes now and says how each went.
 //!
 //! [`select`] finds the probes, [`networks`] puts them on another network where one is wanted, this
-//! file runs them one after the other, and [`report`] says what came of it: as a [`waterfall`] and a
+//! file finds their targets, each of which is an instance with runs and a report of its own, and runs them one after the other, and [`report`] says what came of it: as a [`waterfall`] and a
 //! [`percentiles`] table for people, as JSON for machines, as [`junit`] for CI. While it lasts,
 //! [`progress`] tells somebody at a terminal how far it is. With `--calibrate` no probe is run, but the
 //! instrument itself is measured ([`calibrate`]).
@@ -17,6 +17,7 @@ mod report;
 mod select;
 mod waterfall;
 
+use super::super::discovery;
 use super::arguments::{ProbeArguments, ReportFormat};
 use super::exit::{FAILED, INTERRUPTED, INVALID};
 use super::files::Files;
@@ -69,7 +70,12 @@ pub(super) fn probe(files: &Files, wanted: &ProbeArguments) -> ExitCode {
         let out = create(wanted)?;
         let context = Context::new(Clock::system(), Telemetry::new());
         context.limits.replace(limits);
-        Ok(block_on(run_all(&probes, &context, wanted, out)))
+        Ok(block_on(async {
+            match with_targets(&probes, &context).await {
+                Ok(instances) => run_all(&instances, &context, wanted, out).await,
+                Err(code) => code,
+            }
+        }))
     };
     work().unwrap_or_else(|code: ExitCode| code)
 }
@@ -98,6 +104,28 @@ fn chosen(settings: &Settings, wanted: &ProbeArguments) -> Result<Vec<Arc<ProbeS
     networks::put_on(probes, settings, wanted.network.as_deref(), wanted.network_seed)
 }
 
+/// The instances of these probes, by what their targets are now.
+async fn with_targets(
+    probes: &[Arc<ProbeSpec>],
+    context: &Context,
+) -> Result<Vec<Arc<ProbeSpec>>, ExitCode> {
+    let (instances, failures) = discovery::find_once(context, probes).await;
+    for failure in &failures {
+        note(&format!("targets are missing: {failure}"));
+    }
+    let lacks = |probe: &&Arc<ProbeSpec>| !instances.iter().any(|one| one.name == probe.name);
+    match probes.iter().find(lacks) {
+        Some(probe) if instances.is_empty() => {
+            Err(complain(&format!("the probe {} has no target now", probe.name), FAILED))
+        }
+        Some(probe) => {
+            note(&format!("the probe {} has no target now", probe.name));
+            Ok(instances)
+        }
+        None => Ok(instances),
+    }
+}
+
 async fn run_all(
     probes: &[Arc<ProbeSpec>],
     context: &Context,
@@ -118,9 +146,10 @@ async fn run_all(
             if stop.has_begun() {
                 break;
             }
+            let title = probe.title();
             let run = run_once(probe, SlotStart::now(&context.clock), context);
             let run = tokio::select! {
-                run = progress.during(&probe.name, run) => run,
+                run = progress.during(&title, run) => run,
                 () = at_once.begun() => break,
             };
             transcript.run(probe, &run);

@@ -34,7 +34,7 @@ pub(super) fn table(all: &[Series<'_>]) -> String {
         let why: Vec<String> =
             reasons(series).into_iter().map(|(why, times)| format!("{times} {why}")).collect();
         vec![
-            mark.cell(&name(&series.probe.name)),
+            mark.cell(&name(&series.probe.title())),
             Cell::new(series.runs.len()),
             Cell::new(failed),
             Cell::new(shown(values.percentile(50))),
@@ -51,6 +51,7 @@ pub(super) fn summary(series: &Series<'_>) -> ProbeSummary {
     let values = Values::of(&series.runs);
     ProbeSummary {
         probe: series.probe.name.clone(),
+        instance: series.probe.instance().map(|instance| instance.text().to_owned()),
         runs: series.runs.len(),
         failed: series.failed().count(),
         failure_reasons: reasons(series),

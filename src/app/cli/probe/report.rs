@@ -60,8 +60,8 @@ impl Transcript {
 
     /// A run is over. Once for each probe, all runs are drawn; when repeated, those that failed.
     pub(super) fn run(&mut self, probe: &ProbeSpec, run: &ProbeRun) {
-        if self.probe != probe.name {
-            self.probe.clone_from(&probe.name);
+        if self.probe != probe.title() {
+            self.probe = probe.title();
             self.failed = 0;
         }
         self.failed += usize::from(!run.succeeded());
@@ -102,10 +102,10 @@ impl Transcript {
 
 /// `✗ 2 of 7 probes failed: chat-echo, feed`
 fn summary(all: &[Series<'_>]) -> String {
-    let failed: Vec<&str> = all
+    let failed: Vec<String> = all
         .iter()
         .filter(|series| series.failed().next().is_some())
-        .map(|series| series.probe.name.as_str())
+        .map(|series| series.probe.title())
         .collect();
     let probes = count(all.len(), "probe", "probes");
     if failed.is_empty() {

@@ -30,7 +30,7 @@ pub(super) fn waterfall(run: &ProbeRun, probe: &ProbeSpec, width: usize) -> Stri
     let is_cleanup = |step: &&StepResult| probe.cleanup.iter().any(|c| c.name == step.name);
     let (cleanup, taken): (Vec<_>, Vec<_>) = run.steps.iter().partition(is_cleanup);
     let axis = Axis::new(span(&taken).unwrap_or(run.duration_ns), cells);
-    let mut lines = vec![headline(run)];
+    let mut lines = vec![headline(run, probe)];
     if run.steps.iter().any(|step| step.failure.is_some() || !step.phases.is_empty()) {
         lines.push(format!("{:NAMES$}{}", "", axis.labels()));
     }
@@ -60,7 +60,7 @@ fn humane(ns: u64) -> String {
 }
 
 /// `✓ chat-echo  PASSED  0.90ms, of 4.51ms in all`
-fn headline(run: &ProbeRun) -> String {
+fn headline(run: &ProbeRun, probe: &ProbeSpec) -> String {
     let (mark, word) = match run.outcome {
         Outcome::Success => (Mark::Good, "PASSED"),
         Outcome::Failure => (Mark::Bad, "FAILED"),
@@ -85,7 +85,7 @@ fn headline(run: &ProbeRun) -> String {
     };
     let said = paint(mark.style(), &format!("{word}{reason}"));
     let sign = paint(mark.style(), mark.sign());
-    format!("{sign} {}  {said}  {time}", paint(STRONG, &run.probe))
+    format!("{sign} {}  {said}  {time}", paint(STRONG, &probe.title()))
 }
 
 fn step_lines(step: &StepResult, probe: &ProbeSpec, axis: &Axis, width: usize) -> Vec<String> {

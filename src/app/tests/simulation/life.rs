@@ -206,6 +206,8 @@ fn spec((name, cadence): (&'static str, Cadence)) -> Arc<ProbeSpec> {
         labels: Labels::default(),
         steps: Vec::new(),
         cleanup: Vec::new(),
+        addresses: Default::default(),
+        targets: Default::default(),
         writes: Arc::from([]),
         network: None,
     })
