@@ -68,7 +68,7 @@ const WORDS: [(&str, &str); 13] = [
     ("network.queued", "queued for"),
     ("network.rtt", "round trip"),
     ("reconnect.open", "open again after"),
-    ("websocket.wire", "bytes on the wire"),
+    ("websocket.wire", "on the wire"),
 ];
 
 /// Endings that are a unit.

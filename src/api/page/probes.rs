@@ -162,6 +162,7 @@ fn summary(strip: &[StripCell]) -> String {
     let missed = sum(|c| c.missed);
     let words = match (failed, slow) {
         _ if strip.iter().all(|cell| cell.state == CellState::NoData) => "no run".to_owned(),
+        (0, 0) if runs == 1 => "1 run, in time".to_owned(),
         (0, 0) => format!("{} runs, all in time", count(runs)),
         (0, slow) => format!("{slow} of {} slow", count(runs)),
         (failed, 0) => format!("{failed} of {} failed", count(runs)),
