@@ -201,9 +201,9 @@ async fn each_target_is_run_and_told() {
     assert!(said.out.contains(&format!("edge {up}")), "{}", said.out);
     let said = radiosonde(dir.path(), &["probe", "edge", "--format", "json"]);
     let report: Value = serde_json::from_str(&said.out).unwrap();
-    assert_eq!(report["runs"][0]["labels"], json!({ "instance": "127.0.0.1:1" }));
-    assert_eq!(report["runs"][1]["labels"], json!({ "instance": up, "zone": "blue" }));
-    assert_eq!(report["probes"][1]["instance"], json!(up));
+    assert_eq!(report["runs"][0]["labels"], json!({ "target": "127.0.0.1:1" }));
+    assert_eq!(report["runs"][1]["labels"], json!({ "target": up, "zone": "blue" }));
+    assert_eq!(report["probes"][1]["target"], json!(up));
     let said = radiosonde(dir.path(), &["probe", "edge", "--format", "junit"]);
     assert_eq!(said.out.matches("<testcase ").count(), 2, "{}", said.out);
     assert!(said.out.contains(&format!("name=\"edge {up}\"")), "{}", said.out);

@@ -30,6 +30,7 @@ const RESERVED_LABELS: &[&str] = &[
     "severity",
     "signal",
     "slo",
+    "target",
     "window",
 ];
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// A probe has no more instances.
 pub const MAX_INSTANCES: usize = 100;
 /// The label of instances that stand for a target.
-pub const INSTANCE: &str = "instance";
+pub const INSTANCE: &str = "target";
 /// The label of instances that stand for an address of a name.
 pub const ADDRESS: &str = "address";
 
@@ -294,9 +294,9 @@ mod tests {
         let (all, dropped) = template.instances(&[blue, Found::plain("b:1")]);
         let labels: Vec<String> = all.iter().map(|one| one.labels.to_string()).collect();
         let expected = [
-            r#"{instance="a:1", region="test"}"#,
-            r#"{instance="b:1", region="test"}"#,
-            r#"{instance="b:1", region="test", zone="blue"}"#,
+            r#"{region="test", target="a:1"}"#,
+            r#"{region="test", target="b:1"}"#,
+            r#"{region="test", target="b:1", zone="blue"}"#,
         ];
         assert_eq!((labels.as_slice(), dropped), (expected.map(str::to_owned).as_slice(), 0));
         assert!(all.iter().all(|one| one.name == template.name && !one.targets.are_many()));

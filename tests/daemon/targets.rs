@@ -33,7 +33,7 @@ async fn ran(daemon: &Daemon) -> BTreeSet<String> {
     let text = daemon.text("/metrics").await;
     let runs = text.lines().filter(|line| line.starts_with("radiosonde_probe_runs_total"));
     let good = runs.filter(|line| line.contains("outcome=\"success\""));
-    good.filter_map(|line| Some(line.split_once("instance=\"")?.1.split('"').next()?.to_owned()))
+    good.filter_map(|line| Some(line.split_once("target=\"")?.1.split('"').next()?.to_owned()))
         .collect()
 }
 

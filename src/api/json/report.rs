@@ -13,7 +13,7 @@ pub struct ProbeSummary {
     /// The probe's name.
     pub probe: String,
     /// The target of a probe that has several.
-    pub instance: Option<String>,
+    pub target: Option<String>,
     /// How often it ran.
     pub runs: usize,
     /// How many of them failed.
@@ -26,8 +26,8 @@ pub struct ProbeSummary {
 
 const SUMMARY: Shape<ProbeSummary> = Shape(&[
     ("probe", text, "Its name", |one| one.probe.as_str().into()),
-    ("instance", text_or_null, "The target of a probe that has several", |one| {
-        one.instance.as_deref().into()
+    ("target", text_or_null, "The target of a probe that has several", |one| {
+        one.target.as_deref().into()
     }),
     ("runs", whole, "How often it ran", |one| one.runs.into()),
     ("failed", whole, "How many of them failed", |one| one.failed.into()),

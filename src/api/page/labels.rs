@@ -53,10 +53,10 @@ mod tests {
         };
         let check = |runs: &[ProbeRun], expected: &[&str]| assert_eq!(differing(runs), expected);
         check(&[], &[]);
-        check(&[run(&[("instance", "a")])], &[]);
+        check(&[run(&[("target", "a")])], &[]);
         check(
-            &[run(&[("x", "1"), ("instance", "a")]), run(&[("x", "1"), ("instance", "b")])],
-            &["instance"],
+            &[run(&[("x", "1"), ("target", "a")]), run(&[("x", "1"), ("target", "b")])],
+            &["target"],
         );
         check(&[run(&[("zone", "1")]), run(&[]), run(&[("address", "::1")])], &["address", "zone"]);
     }

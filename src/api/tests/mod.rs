@@ -32,7 +32,7 @@ fn reports_keep_to_their_schema() {
     run.steps[0].attributes.extend(again);
     let summary = ProbeSummary {
         probe: run.probe.clone(),
-        instance: None,
+        target: None,
         runs: 2,
         failed: 1,
         failure_reasons: [("late", 1)].into(),

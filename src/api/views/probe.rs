@@ -176,8 +176,8 @@ mod tests {
         };
         check(&[], "{}");
         check(&[&[("a", "1")], &[("a", "2")]], r#"{a="2"}"#);
-        let blue = [("a", "1"), ("instance", "x"), ("zone", "blue")];
-        let green = [("a", "1"), ("instance", "y"), ("zone", "green")];
+        let blue = [("a", "1"), ("target", "x"), ("zone", "blue")];
+        let green = [("a", "1"), ("target", "y"), ("zone", "green")];
         check(&[&blue, &green], r#"{a="1"}"#);
         check(&[&blue], r#"{a="1", zone="blue"}"#);
     }

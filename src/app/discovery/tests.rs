@@ -86,7 +86,7 @@ async fn services_are_asked_again_and_again() {
     let context = context();
     let (clock, telemetry) = (context.clock.clone(), context.telemetry.clone());
     let discovery = Discovery::new(&context);
-    let own = r#"{instance="own"}"#;
+    let own = r#"{target="own"}"#;
     assert_eq!(labels(&discovery.follow(&[service.probe("hunter2")])), [own]);
     let refresh = async || {
         clock.advance(REFRESH);
@@ -95,8 +95,7 @@ async fn services_are_asked_again_and_again() {
     };
     let two = r#"[ { "targets": ["a:1"], "labels": { "zone": "blue", "__meta_x": "y" } }, { "targets": ["b:1"] } ]"#;
     service.says(200, JSON, two);
-    let listed =
-        [own, r#"{instance="a:1", zone="blue"}"#, r#"{instance="b:1"}"#].map(str::to_owned);
+    let listed = [own, r#"{target="a:1", zone="blue"}"#, r#"{target="b:1"}"#].map(str::to_owned);
     assert_eq!(refresh().await, (true, listed.to_vec()));
     assert_eq!(refresh().await, (false, listed.to_vec()), "the same again");
     let failures =
@@ -126,7 +125,7 @@ async fn services_are_asked_again_and_again() {
         JSON,
         r#"[ { "targets": ["b:1"], "labels": { "slo": "x" } }, { "targets": ["c:1"] } ]"#,
     );
-    assert_eq!(refresh().await, (true, [own, r#"{instance="c:1"}"#].map(str::to_owned).to_vec()));
+    assert_eq!(refresh().await, (true, [own, r#"{target="c:1"}"#].map(str::to_owned).to_vec()));
     assert_eq!(failure(&discovery), None);
     let complaints = discovery.state.lock().sources[0].complaints.clone();
     assert!(complaints.len() == 1 && complaints[0].contains("the label `slo`"), "{complaints:?}");
@@ -157,7 +156,7 @@ async fn a_reload_keeps_what_is_listed() {
     assert_eq!(discovery.follow(&[]).len(), 0);
     assert_eq!(discovery.next_due(), None);
     let (instances, failures) = find_once(&context, &[service.probe("other")]).await;
-    assert_eq!(labels(&instances), [r#"{instance="own"}"#]);
+    assert_eq!(labels(&instances), [r#"{target="own"}"#]);
     let words = failures.join("\n");
     assert!(
         words.starts_with("edge: http://127.0.0.1:") && words.ends_with("status 401"),

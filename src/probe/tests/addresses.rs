@@ -120,7 +120,7 @@ async fn an_instance_goes_to_its_target() {
     let run = async || run_once(&instances[0], SlotStart::now(&context.clock), &context).await;
     let passed = run().await;
     assert_success(&passed);
-    assert_eq!(passed.labels.get("instance"), Some(server.address.to_string().as_str()));
+    assert_eq!(passed.labels.get("target"), Some(server.address.to_string().as_str()));
     context.limits.replace(vec![Limit {
         name: "127.0.0.1".to_owned(),
         target: WriteTarget::parse("127.0.0.1").expect("a target"),

@@ -335,5 +335,5 @@ fn nothing_is_written_outside_the_allow_list() {
         unreachable!("{error}");
     }
     let (refused, passed) = counts.get();
-    assert!(refused > 50 && passed > 10, "{refused} refused, {passed} written");
+    assert!(refused > 50 && passed > 2, "{refused} refused, {passed} written");
 }

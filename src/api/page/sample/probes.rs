@@ -36,7 +36,7 @@ pub(in crate::api::page) fn probe(at: usize) -> ProbeView {
         maintenance: (at == 8)
             .then(|| Window { until: NOW.plus(MINUTE * 75), name: "vendor work".to_owned() }),
         labels: Labels::new([("region", "eu-west"), ("feature", "chat")]),
-        differing: if at == 1 { vec!["instance".to_owned()] } else { Vec::new() },
+        differing: if at == 1 { vec!["target".to_owned()] } else { Vec::new() },
         last: (at != 6).then(|| run(at, 0, fails)),
         p50_ns: (at != 6).then_some((31 + at as u64 * 7) * MS),
         p95_ns: (at != 6).then_some((58 + at as u64 * 13) * MS),
@@ -70,8 +70,8 @@ fn strip(at: usize) -> Vec<StripCell> {
 fn labels(at: usize, back: u64) -> Labels {
     let labels = Labels::new([("region", "eu-west")]);
     match (at, back.is_multiple_of(2)) {
-        (1, true) => labels.with("instance", "chat-a.example.com:443"),
-        (1, false) => labels.with("instance", "chat-b.example.com:443"),
+        (1, true) => labels.with("target", "chat-a.example.com:443"),
+        (1, false) => labels.with("target", "chat-b.example.com:443"),
         _ => labels,
     }
 }

@@ -77,7 +77,7 @@ fn a_missed_slot_has_no_figures() {
 fn a_probe_page_tells_what_its_figures_are_worth() {
     let words = text(&render_probe(&sample::probe_page()));
     for part in [
-        "its runs differ by instance",
+        "its runs differ by target",
         "chat-a.example.com:443",
         "Slots that were not run",
         "are limited to 10/1m",

@@ -51,7 +51,7 @@ pub(super) fn summary(series: &Series<'_>) -> ProbeSummary {
     let values = Values::of(&series.runs);
     ProbeSummary {
         probe: series.probe.name.clone(),
-        instance: series.probe.instance().map(|instance| instance.text().to_owned()),
+        target: series.probe.instance().map(|instance| instance.text().to_owned()),
         runs: series.runs.len(),
         failed: series.failed().count(),
         failure_reasons: reasons(series),
