@@ -119,10 +119,12 @@ fn left(status: &SloStatus) -> String {
     if status.remaining <= 0.0 {
         return format!("the budget of {} is gone", humane(status.slo.window));
     }
-    let percent = (status.remaining * 100.0).floor();
+    // Cut, so that a budget that was touched does not read as whole, and to a tenth where little is left.
+    let percent = status.remaining * 100.0;
+    let percent = if percent < 10.0 { (percent * 10.0).floor() / 10.0 } else { percent.floor() };
     let when =
         status.exhausted_in().map(|left| format!(", gone in {}", humane(left))).unwrap_or_default();
-    format!("{percent:.0} % of the budget left{when}")
+    format!("{percent} % of the budget left{when}")
 }
 
 fn figure(value: f64) -> String {

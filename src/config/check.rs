@@ -1,8 +1,9 @@
 //! What probes expect: texts, JSON, messages.
 
 use super::fields::Fields;
+use super::on_stream::Stream;
 use super::scalar::{YEAR, quoted};
-use super::steps::{Steps, Stream};
+use super::steps::Steps;
 use super::template::Secrets;
 use super::tree::{Node, Value};
 use crate::probe::spec::{BodyCheck, Expect, FlowChecks, HeaderCheck, StatusRange, TextCheck};

@@ -18,8 +18,9 @@
 
 use super::fields::Fields;
 use super::names::nearest;
+use super::on_stream::Stream;
 use super::scalar::quoted;
-use super::steps::{Steps, Stream, parse_specimen};
+use super::steps::{Steps, parse_specimen};
 use super::template::Secrets;
 use super::tree::{Node, Place, Value};
 use crate::probe::grpc::{Call, Code, Descriptors, GrpcStep, split_path};

@@ -29,6 +29,7 @@ mod modules;
 mod mqtt;
 mod names;
 mod network;
+mod on_stream;
 mod parse;
 mod poll;
 mod probe;

@@ -24,8 +24,9 @@
 //! Without its `message`, `publish` says where `send:` of later steps goes.
 
 use super::fields::Fields;
+use super::on_stream::Stream;
 use super::scalar::quoted;
-use super::steps::{Steps, Stream, parse_specimen};
+use super::steps::{Steps, parse_specimen};
 use super::template::{Filled, Secrets, specimen};
 use super::tree::Node;
 use crate::base::secret::Secret;

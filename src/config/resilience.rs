@@ -26,8 +26,9 @@
 //! ```
 
 use super::fields::Fields;
+use super::on_stream::Stream;
 use super::scalar::quoted;
-use super::steps::{Steps, Stream, is_pointer};
+use super::steps::{Steps, is_pointer};
 use super::tree::{Node, Value};
 use crate::probe::spec::{
     Action, Cut, DropBy, DropStep, Expect, FallbackStep, Heartbeat, HeartbeatStep, Hold,

@@ -37,8 +37,9 @@
 //! id, where as many come as were sent. `buffered: false` fails where it cannot be told, too.
 
 use super::fields::Fields;
+use super::on_stream::Stream;
 use super::scalar::quoted;
-use super::steps::{Steps, Stream};
+use super::steps::Steps;
 use super::template::Secrets;
 use super::tree::{Node, Value};
 use crate::probe::spec::{BinaryText, Deflate, SseStep, WebSocketStep};

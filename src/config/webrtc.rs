@@ -16,7 +16,8 @@
 
 use super::features;
 use super::fields::Fields;
-use super::steps::{Steps, Stream};
+use super::on_stream::Stream;
+use super::steps::Steps;
 use super::template::Secrets;
 use super::tree::Node;
 use crate::probe::spec::WebRtcStep;
