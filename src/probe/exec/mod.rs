@@ -22,8 +22,8 @@
 //! - `value_ms` is the measured value; without it, the phases together, or else how long the program
 //!   ran. None of these may be longer than that.
 //! - `phases` follow one another from the program's start; their names are those of radiosonde:
-//!   resolve, connect, tls, quic, upgrade, handshake, subscribe, send, wait, receive, first_event, message,
-//!   close.
+//!   resolve, connect, tls, quic, ice, dtls, upgrade, handshake, subscribe, send, wait, receive,
+//!   first_event, message, close.
 //! - `attributes` hold texts, numbers and truth values.
 //!
 //! A key that is not in this list is refused, so that a slip of the pen is not taken for silence. The

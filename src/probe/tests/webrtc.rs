@@ -131,6 +131,18 @@ async fn later_steps_use_the_channel() {
     assert!((100_000..1_000_000).contains(&bytes), "{bytes}");
 }
 
+/// Guarantees that a step can open several channels, each with a peer connection of its own.
+#[tokio::test]
+async fn many_channels_of_one_step() {
+    let peer = Peer::start(Manner::Echo).await;
+    let many = Step { count: 5, ..step("crowd", Action::WebRtc(open(&peer))) };
+    let one = step("1", Action::WebRtc(echo(&peer)));
+    let run = run(vec![many, one]).await;
+    assert_success(&run);
+    peer.until(|seen| seen.deleted.len() == 6 && seen.closed == 6).await;
+    assert_eq!(peer.seen(|seen| seen.channels.len()), 6);
+}
+
 /// Guarantees that a peer that does not take the offer, or answers with what is no answer, is told apart
 /// from one that cannot be reached.
 #[tokio::test]

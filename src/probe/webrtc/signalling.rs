@@ -35,7 +35,8 @@ pub(super) struct Answer {
     pub session: Option<Session>,
 }
 
-/// A session at the signalling server, which ends when its place is deleted.
+/// A session at the signalling server, which ends when its place is deleted: over the connection on which
+/// the offer went, as long as the server keeps that open. Otherwise it ends when the peer is gone.
 pub(super) struct Session {
     line: Line,
     place: Target,
