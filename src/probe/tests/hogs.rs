@@ -101,7 +101,7 @@ async fn check(threads: usize, takes_runtime: bool) {
         format!("of 1,000 uncertain, p99 of the others in ns: idle {idle:?}, then {hogged:?}");
     assert!(hogged.0 > idle.0, "{found}");
     assert!(hogged.1 <= 2 * idle.1, "{found}");
-    tracing::info!(found, threads, takes_runtime);
+    eprintln!("{threads} threads, runtime taken: {takes_runtime}: {found}");
 }
 
 /// Guarantees that a task that takes the probe runtime for itself shows in what runs say of themselves.
