@@ -116,10 +116,13 @@ fn main() -> anyhow::Result<()> {
 /// Copies the shipped files to `dir`, with a port instead of the demo's on which nobody listens.
 fn ship(dir: &Path) -> anyhow::Result<()> {
     let [nobody, ..] = free_ports()?;
-    for folder in ["probes", "alerts"] {
+    for folder in ["probes", "probes/targets", "alerts"] {
         std::fs::create_dir(dir.join(folder))?;
         for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))? {
             let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                continue;
+            }
             let text = std::fs::read_to_string(entry.path())?;
             let text = text.replace(DEMO_PORT, &format!(":{nobody}/"));
             std::fs::write(dir.join(folder).join(entry.file_name()), text)?;

@@ -1,8 +1,10 @@
 //! What probes and notifications of a test meet: a server on loopback.
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::sse::{Event, Sse};
 use axum::routing::any;
+use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::path::Path;
@@ -36,11 +38,21 @@ impl Target {
         let router = Router::new()
             .route("/well", any(|| async { "fine" }))
             .route("/sick", any(sick))
+            .route("/feed", any(feed))
             .route("/page", any(page))
             .route("/refuse", any(|| async { StatusCode::BAD_REQUEST }));
         drop(tokio::spawn(async move { axum::serve(listener, router).await }));
         target
     }
+}
+
+/// A stream that never ends, and says at once whether whoever asks was there before.
+async fn feed(
+    headers: HeaderMap,
+) -> Sse<impl futures::Stream<Item = Result<Event, std::convert::Infallible>>> {
+    let again = headers.contains_key("last-event-id");
+    let hello = Event::default().id("1").data(format!("{{\"again\":{again}}}"));
+    Sse::new(stream::iter([Ok(hello)]).chain(stream::pending()))
 }
 
 /// Writes a file of the configuration.

@@ -61,6 +61,13 @@ fn probes(target: &str) -> String {
   - {{ name: well, every: 200ms, labels: {{ feature: chat }}, http: {{ get: \"{target}/well\" }} }}
   - {{ name: sick, every: 200ms, http: {{ get: \"{target}/sick\" }} }}
   - {{ name: limited, every: 200ms, http: {{ get: \"{limited}/well\" }} }}
+  - name: returning
+    every: 2s
+    timeout: 2s
+    steps:
+      - {{ as: bob, sse: {{ url: \"{target}/feed\", expect: {{ json: {{ again: false }} }} }} }}
+      - {{ on: bob, drop: rst }}
+      - {{ on: bob, reconnect: {{ after: 50ms, resumed: {{ json: {{ again: true }} }} }} }}
   - {{ name: resting, every: 200ms, http: {{ get: \"{target}/well\" }} }}
 maintenance: [ {{ name: always, cron: \"* * * * *\", for: 2m, probes: [ resting ] }} ]
 "

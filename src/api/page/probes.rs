@@ -61,7 +61,7 @@ fn card(now: UnixNanos, probe: &ProbeView) -> Markup {
     html! {
         article .probe data-key=(probe.name) {
             div .top { h3 { (sign(level)) a href=(page) { (probe.name) } } (numbers(probe, &page)) }
-            p .target title=(probe.target) { (probe.protocol) " every " (probe.schedule) " · " (probe.target) }
+            p .target { (probe.protocol) " every " (probe.schedule) " · " (probe.target) }
             (resting(now, probe))
             @match &probe.last {
                 Some(run) => { (last(now, run, &probe.differing)) }
@@ -91,7 +91,7 @@ pub(super) fn numbers(probe: &ProbeView, page: &str) -> Markup {
     html! {
         a .numbers href={ (page) "#latency" } title=(hint) {
             span { small { "p50" } (latency_or_nothing(probe.p50_ns)) }
-            span .warning[over] { small { "p95" } @if over { (sign(Level::Warning)) } (latency_or_nothing(probe.p95_ns)) }
+            span class=[over.then_some("warning")] { small { "p95" } @if over { (sign(Level::Warning)) } (latency_or_nothing(probe.p95_ns)) }
         }
     }
 }

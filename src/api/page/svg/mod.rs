@@ -1,6 +1,6 @@
 //! Charts, drawn as SVG without a script.
 //!
-//! Every chart scales with its `viewBox`, carries its own words (`aria-label`, `title`, `desc`),
+//! Every chart scales with its `viewBox`, carries its own words (`title`, which names it, and `desc`),
 //! takes its colours from the style sheet by class, and shows every distinction by shape or
 //! pattern as well as by colour. Charts hold no text: labels stand beside them as HTML, so that
 //! they keep their size on a phone.
@@ -46,7 +46,7 @@ impl Canvas {
     /// The chart around what is drawn. It fills its box; strokes keep their width.
     fn draw(self, words: Words<'_>, drawing: &Markup) -> Markup {
         html! {
-            svg class=(self.class) viewBox={ "0 0 " (self.width) " " (self.height) } preserveAspectRatio="none" role="img" aria-label=(words.title) {
+            svg class=(self.class) viewBox={ "0 0 " (self.width) " " (self.height) } preserveAspectRatio="none" role="img" {
                 title { (words.title) }
                 @if !words.detail.is_empty() { desc { (words.detail) } }
                 (drawing)

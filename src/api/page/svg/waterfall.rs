@@ -21,7 +21,7 @@ pub fn waterfall(run: &ProbeRun, words: Words<'_>) -> Markup {
     let height = rows * ROW_HEIGHT;
     let axis = Axis { total_ns: run.duration_ns };
     html! {
-        svg .waterfall height=(height) viewBox={ "0 0 " (WIDTH) " " (height) } preserveAspectRatio="none" role="img" aria-label=(words.title) {
+        svg .waterfall height=(height) viewBox={ "0 0 " (WIDTH) " " (height) } preserveAspectRatio="none" role="img" {
             title { (words.title) }
             desc { (words.detail) }
             @for (row, step) in (0..rows).zip(&run.steps) { (axis.step(step, row * ROW_HEIGHT)) }

@@ -148,7 +148,7 @@ fn documents_are_accessible() {
         let ids: Vec<&str> = tags.iter().filter_map(|tag| tag.get("id")).collect();
         let unique: BTreeSet<&str> = ids.iter().copied().collect();
         assert_eq!(ids.len(), unique.len(), "{page}: {ids:?}");
-        for tag in &tags {
+        for (at, tag) in tags.iter().enumerate() {
             if let Some(target) = tag.get("href").and_then(|href| href.strip_prefix('#')) {
                 assert!(unique.contains(target), "{page}: #{target}");
             }
@@ -159,7 +159,8 @@ fn documents_are_accessible() {
                 assert!(tag.get("scope").is_some(), "{page}: {tag:?}");
             }
             if tag.name == "svg" && !tag.closes {
-                let named = tag.get("aria-label").is_some() || tag.get("class") == Some("spent");
+                let titled = tags.get(at + 1).is_some_and(|next| next.name == "title");
+                let named = titled || tag.get("class") == Some("spent");
                 let spoken = tag.get("role") == Some("img") && named;
                 assert!(spoken || tag.get("aria-hidden") == Some("true"), "{page}: {tag:?}");
             }
