@@ -120,7 +120,13 @@ async fn coturn_relays() {
     for run in &runs {
         assert_eq!(text(run, "outcome"), "success", "{run:#}");
         let told = run.to_string();
-        for part in ["turn.relayed_address", "127.0.0.1:", "Coturn", "example.org", "600s"] {
+        for part in [
+            "turn.relayed_address",
+            "127.0.0.1:",
+            "Coturn",
+            "example.org",
+            "\"turn.lifetime_seconds\":600",
+        ] {
             assert!(told.contains(part), "{part} in {run:#}");
         }
         assert!(!told.contains("turn.released"), "given back: {run:#}");
